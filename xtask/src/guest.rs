@@ -1,0 +1,135 @@
+//! A small emulated machine with another kernel and this machine's files. Never writes to them: its root is an overlay whose upper half is its memory.
+//!
+//! The way of a boot: kernel and initramfs (initramfs.rs) → virtiofs shows this machine's root, read-only → an overlay makes it writable for
+//! the guest alone → guest.sh mounts what a host has, runs the command, says its exit code on the serial console and powers off.
+
+mod initramfs;
+mod console;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::setup::{self, Kernel, Need, Words};
+use crate::workspace::Workspace;
+use crate::shell;
+
+/// The kernels that we test on beside the machine's own: Debian 12's, and the newest long-term one that Debian offers for it.
+pub(crate) const SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// What a boot may take, and then the command. A boot takes 10 to 20 s, emulated.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Memory of the guest; its files' changes live there too.
+const MEMORY: &str = "2G";
+
+/// How a run in the guest ended.
+pub(crate) enum Ended {
+    /// The command's own exit code.
+    Exit(u8),
+    /// The machine stopped or had to be stopped before the command's end.
+    Lost(String),
+}
+
+/// A kernel, and what is to be run on it.
+pub(crate) struct Guest<'a> {
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) command: &'a [String],
+    /// Environment of the command.
+    pub(crate) env: &'a [(&'a str, String)],
+    /// Folder in which the command runs.
+    pub(crate) folder: &'a Path,
+}
+
+/// `cargo xtask guest`: runs a command on a kernel and ends as it ended.
+pub(crate) fn run(workspace: &Workspace, series: &str, command: &[String]) -> Result<ExitCode> {
+    setup::run(workspace, &[Need::Machines, Need::Kernels], Words::Changes)?;
+    let kernel = Kernel::find(workspace, series).with_context(|| format!("kernel {series} is not there; run cargo xtask setup"))?;
+    let env = [("NETD_BIN_DIR", workspace.binaries(crate::workspace::Profile::Dev).display().to_string())];
+    let guest = Guest { kernel: &kernel, command, env: &env, folder: &workspace.root };
+    match guest.boot(LIMIT, |line| println!("{line}"))? {
+        Ended::Exit(code) => Ok(ExitCode::from(code)),
+        Ended::Lost(why) => bail!("{why}\n{}", guest.last_words()),
+    }
+}
+
+impl Guest<'_> {
+    /// Boots the machine, hands each line that the command prints to `line`, and waits for the end.
+    pub(crate) fn boot(&self, limit: Duration, line: impl FnMut(&str)) -> Result<Ended> {
+        if !shell::is_root() {
+            bail!("a guest shows this machine's root file system to another kernel, which only root may do; run this as root");
+        }
+        let work = self.kernel.folder.join("guest");
+        let _ = fs::remove_dir_all(&work);
+        fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
+        let initramfs = initramfs::build(self, &work)?;
+        let socket = work.join("virtiofs.sock");
+        let files = Files::serve(&socket, &work.join("virtiofsd.log"))?;
+        let mut machine = self.machine(&initramfs, &socket).spawn().context("could not start qemu-system-x86_64")?;
+        let ended = console::follow(&mut machine, &self.console(), limit, line);
+        let _ = machine.kill();
+        let _ = machine.wait();
+        drop(files);
+        ended
+    }
+
+    /// Everything that the serial console said in the last boot.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.kernel.folder.join("console.log")
+    }
+
+    /// The end of the console log, for a person who has to find out why.
+    pub(crate) fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.console()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(200)..].join("\n");
+        format!("--- last lines of {}\n{tail}\n---", self.console().display())
+    }
+
+    fn machine(&self, initramfs: &Path, socket: &Path) -> Command {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it.
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
+        qemu.args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        qemu.arg("-object").arg(format!("memory-backend-memfd,id=mem,size={MEMORY},share=on")).args(["-numa", "node,memdev=mem"]);
+        qemu.arg("-chardev").arg(format!("socket,id=files,path={}", socket.display()));
+        qemu.args(["-device", "vhost-user-fs-pci,chardev=files,tag=rootfs"]);
+        qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(initramfs);
+        qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic"]);
+        qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        qemu
+    }
+}
+
+/// The virtiofs server for this machine's root, ended with this value.
+struct Files(Child);
+
+impl Files {
+    fn serve(socket: &Path, log: &Path) -> Result<Files> {
+        let program = setup::VIRTIOFSD.iter().find_map(|name| shell::find(name)).context("virtiofsd is not there; run cargo xtask setup")?;
+        let out = fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
+        let mut command = Command::new(program);
+        command.arg(format!("--socket-path={}", socket.display())).args(["-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot"]);
+        let server = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn().context("could not start virtiofsd")?;
+        let mut files = Files(server);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !socket.exists() {
+            if Instant::now() > deadline || files.0.try_wait()?.is_some() {
+                bail!("virtiofsd made no socket:\n{}", fs::read_to_string(log).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(files)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+

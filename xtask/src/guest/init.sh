@@ -1,0 +1,17 @@
+#!/bin/busybox sh
+# First process of the initramfs: shows this machine's root as an overlay and goes over to it. Words between at signs are filled in by initramfs.rs.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs devtmpfs /dev
+exec </dev/null >/dev/ttyS0 2>&1
+for module in @MODULES@; do insmod "/modules/$module" || echo "could not load $module"; done
+mount -t virtiofs -o ro rootfs /host || echo "could not mount this machine's root"
+mount -t tmpfs -o mode=755,size=75% tmpfs /memory
+mkdir /memory/upper /memory/work
+mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work overlay /root || echo "could not lay the overlay"
+mkdir -p /root/lib/modules /root/proc /root/dev
+ln -sfn @MODULES_FOLDER@ /root/lib/modules/@RELEASE@
+cp /guest.sh /root/netd-guest.sh
+umount /proc /dev 2>/dev/null
+exec switch_root /root /bin/sh /netd-guest.sh
