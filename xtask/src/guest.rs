@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 
-use crate::setup::{self, Kernel, Need, Words};
+use crate::setup::{self, Emulator, Kernel, Need, Words};
 use crate::workspace::Workspace;
 use crate::shell;
 
@@ -36,6 +36,7 @@ pub(crate) enum Ended {
 
 /// A kernel, and what is to be run on it.
 pub(crate) struct Guest<'a> {
+    pub(crate) emulator: &'a Emulator,
     pub(crate) kernel: &'a Kernel,
     pub(crate) command: &'a [String],
     /// Environment of the command.
@@ -46,10 +47,11 @@ pub(crate) struct Guest<'a> {
 
 /// `cargo xtask guest`: runs a command on a kernel and ends as it ended.
 pub(crate) fn run(workspace: &Workspace, series: &str, command: &[String]) -> Result<ExitCode> {
-    setup::run(workspace, &[Need::Machines, Need::Kernels], Words::Changes)?;
+    setup::run(workspace, &[Need::Programs, Need::Emulator, Need::Kernels], Words::Changes)?;
     let kernel = Kernel::find(workspace, series).with_context(|| format!("kernel {series} is not there; run cargo xtask setup"))?;
     let env = [("NETD_BIN_DIR", workspace.binaries(crate::workspace::Profile::Dev).display().to_string())];
-    let guest = Guest { kernel: &kernel, command, env: &env, folder: &workspace.root };
+    let emulator = Emulator::find(workspace).map_err(Error::msg)?;
+    let guest = Guest { emulator: &emulator, kernel: &kernel, command, env: &env, folder: &workspace.root };
     match guest.boot(LIMIT, |line| println!("{line}"))? {
         Ended::Exit(code) => Ok(ExitCode::from(code)),
         Ended::Lost(why) => bail!("{why}\n{}", guest.last_words()),
@@ -67,7 +69,7 @@ impl Guest<'_> {
         fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
         let initramfs = initramfs::build(self, &work)?;
         let socket = work.join("virtiofs.sock");
-        let files = Files::serve(&socket, &work.join("virtiofsd.log"))?;
+        let files = Files::serve(self.emulator.files(), &socket, &work.join("virtiofsd.log"))?;
         let mut machine = self.machine(&initramfs, &socket).spawn().context("could not start qemu-system-x86_64")?;
         let ended = console::follow(&mut machine, &self.console(), limit, line);
         let _ = machine.kill();
@@ -90,7 +92,7 @@ impl Guest<'_> {
     }
 
     fn machine(&self, initramfs: &Path, socket: &Path) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = self.emulator.machine();
         // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it.
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
         qemu.args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
@@ -108,10 +110,8 @@ impl Guest<'_> {
 struct Files(Child);
 
 impl Files {
-    fn serve(socket: &Path, log: &Path) -> Result<Files> {
-        let program = setup::VIRTIOFSD.iter().find_map(|name| shell::find(name)).context("virtiofsd is not there; run cargo xtask setup")?;
+    fn serve(mut command: Command, socket: &Path, log: &Path) -> Result<Files> {
         let out = fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
-        let mut command = Command::new(program);
         command.arg(format!("--socket-path={}", socket.display())).args(["-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot"]);
         let server = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn().context("could not start virtiofsd")?;
         let mut files = Files(server);

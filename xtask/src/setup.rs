@@ -1,6 +1,7 @@
-//! Finds or installs what building and testing need. Never changes anything that is already there, and never starts a service.
+//! Finds or installs what building and testing need. Never removes what is there, and never starts a service.
 
 mod programs;
+mod emulator;
 mod kernels;
 mod quiet;
 
@@ -13,7 +14,7 @@ use crate::workspace::Workspace;
 use crate::{ebpf, shell};
 
 pub(crate) use kernels::Kernel;
-pub(crate) use programs::VIRTIOFSD;
+pub(crate) use emulator::Emulator;
 
 /// The parts that a task can need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(crate) enum Need {
     /// Programs that netd, the stories and the demo run.
     Programs,
     /// What boots other kernels.
-    Machines,
+    Emulator,
     /// Debian's kernels of other series.
     Kernels,
 }
@@ -38,13 +39,13 @@ pub(crate) enum Words {
 }
 
 impl Need {
-    pub(crate) const ALL: [Need; 4] = [Need::Toolchain, Need::Programs, Need::Machines, Need::Kernels];
+    pub(crate) const ALL: [Need; 4] = [Need::Toolchain, Need::Programs, Need::Emulator, Need::Kernels];
 
     fn title(self) -> &'static str {
         match self {
             Need::Toolchain => "eBPF toolchain",
             Need::Programs => "programs",
-            Need::Machines => "emulator",
+            Need::Emulator => "emulator",
             Need::Kernels => "kernels",
         }
     }
@@ -53,8 +54,8 @@ impl Need {
     fn look(self, workspace: &Workspace) -> Result<String, String> {
         match self {
             Need::Toolchain => ebpf::find().map(|found| found.to_string()).map_err(|missing| missing.to_string()),
-            Need::Programs => programs::look(programs::TESTS),
-            Need::Machines => programs::look(programs::MACHINES),
+            Need::Programs => programs::look(programs::USED),
+            Need::Emulator => Emulator::find(workspace).map(|found| found.to_string()),
             Need::Kernels => kernels::look(workspace),
         }
     }
@@ -63,8 +64,8 @@ impl Need {
     fn commands(self, workspace: &Workspace) -> Result<Vec<Command>> {
         match self {
             Need::Toolchain => ebpf::commands(),
-            Need::Programs => Ok(programs::commands(programs::TESTS)),
-            Need::Machines => Ok(programs::commands(programs::MACHINES)),
+            Need::Programs => Ok(programs::commands(programs::USED)),
+            Need::Emulator => Ok(vec![Emulator::fetch(workspace)]),
             Need::Kernels => kernels::commands(workspace),
         }
     }
@@ -137,9 +138,9 @@ pub(crate) fn apt_get(args: &[&str]) -> Command {
     command
 }
 
-/// An apt-get that installs packages and nothing that they only recommend.
+/// An apt-get that installs packages, nothing that they only recommend, and fails rather than remove a package that is there.
 pub(crate) fn apt_get_install(packages: &[String]) -> Command {
-    let mut command = apt_get(&["install", "-q", "-y", "--no-install-recommends"]);
+    let mut command = apt_get(&["install", "-q", "-y", "--no-remove", "--no-install-recommends"]);
     command.args(packages);
     command
 }

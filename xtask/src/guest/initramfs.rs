@@ -1,7 +1,7 @@
 //! Builds the guest's initramfs: busybox, the kernel modules that lead to this machine's root, and the two scripts. Never leaves its work folder.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ pub(super) fn build(guest: &Guest<'_>, work: &Path) -> Result<PathBuf> {
     for folder in FOLDERS {
         fs::create_dir_all(tree.join(folder)).with_context(|| format!("could not make {folder} in {}", tree.display()))?;
     }
-    fs::copy(static_busybox()?, tree.join("bin/busybox")).context("could not copy busybox")?;
+    fs::copy(&guest.emulator.busybox, tree.join("bin/busybox")).context("could not copy busybox")?;
     let modules = guest.kernel.modules();
     let index = fs::read_to_string(modules.join("modules.dep")).with_context(|| format!("no modules.dep in {}", modules.display()))?;
     let mut names = Vec::new();
@@ -45,17 +45,6 @@ pub(super) fn build(guest: &Guest<'_>, work: &Path) -> Result<PathBuf> {
         fs::write(&file, text).and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o755))).with_context(|| format!("could not write {name}"))?;
     }
     pack(&tree, work.join("initramfs.cpio"))
-}
-
-/// Busybox must bring its own libc: there is none in the initramfs.
-fn static_busybox() -> Result<PathBuf> {
-    let busybox = shell::find("busybox").context("busybox is not there; run cargo xtask setup")?;
-    let mut head = Vec::new();
-    fs::File::open(&busybox)?.take(4096).read_to_end(&mut head)?;
-    if head.windows(8).any(|bytes| bytes == b"ld-linux") {
-        bail!("{} needs shared libraries and cannot start a machine; install busybox-static", busybox.display());
-    }
-    Ok(busybox)
 }
 
 /// The files of the wanted modules in the order in which they must be loaded. A module that is not in the index is built into the kernel.

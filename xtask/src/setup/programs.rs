@@ -5,8 +5,8 @@ use std::process::Command;
 use crate::{setup, shell};
 
 /// A program and where it comes from.
-pub(crate) struct Program {
-    /// Names that it goes by, or paths where it may lie.
+pub(super) struct Program {
+    /// Names that it goes by.
     names: &'static [&'static str],
     /// Debian packages that bring it; the first one that is offered is taken.
     packages: &'static [&'static str],
@@ -16,8 +16,8 @@ const fn program(names: &'static [&'static str], packages: &'static [&'static st
     Program { names, packages }
 }
 
-/// What netd, the stories, the demo and the benchmarks run.
-pub(crate) const TESTS: &[Program] = &[
+/// What netd, the stories, the demo and the benchmarks run, and what prepares other kernels.
+pub(super) const USED: &[Program] = &[
     program(&["nft"], &["nftables"]),
     program(&["ip"], &["iproute2"]),
     program(&["conntrack"], &["conntrack"]),
@@ -33,21 +33,11 @@ pub(crate) const TESTS: &[Program] = &[
     program(&["nc", "ncat"], &["netcat-openbsd"]),
     program(&["python3"], &["python3"]),
     program(&["unshare"], &["util-linux"]),
-];
-
-/// What boots another kernel.
-pub(crate) const MACHINES: &[Program] = &[
-    program(&["qemu-system-x86_64"], &["qemu-system-x86"]),
-    program(VIRTIOFSD, &["virtiofsd", "qemu-system-common"]),
-    program(&["busybox"], &["busybox-static"]),
     program(&["depmod"], &["kmod"]),
     program(&["cpio"], &["cpio"]),
     program(&["zstd"], &["zstd"]),
     program(&["xz"], &["xz-utils"]),
 ];
-
-/// QEMU up to 7 brings the first, later ones leave it to a package of its own.
-pub(crate) const VIRTIOFSD: &[&str] = &["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "virtiofsd"];
 
 fn is_there(program: &Program) -> bool {
     program.names.iter().any(|name| shell::find(name).is_some())
@@ -56,14 +46,10 @@ fn is_there(program: &Program) -> bool {
 pub(super) fn look(programs: &[Program]) -> Result<String, String> {
     let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).map(|program| program.names[0]).collect();
     if missing.is_empty() {
-        Ok(programs.iter().map(|program| name(program.names[0])).collect::<Vec<_>>().join(" "))
+        Ok(programs.iter().map(|program| program.names[0]).collect::<Vec<_>>().join(" "))
     } else {
-        Err(missing.into_iter().map(name).collect::<Vec<_>>().join(" "))
+        Err(missing.join(" "))
     }
-}
-
-fn name(program: &str) -> &str {
-    program.rsplit('/').next().unwrap_or(program)
 }
 
 pub(super) fn commands(programs: &[Program]) -> Vec<Command> {

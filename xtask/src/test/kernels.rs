@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
 use super::count::Count;
 use super::lab;
 use crate::guest::{self, Ended, Guest};
-use crate::setup::{self, Kernel, Need, Words};
+use crate::setup::{self, Emulator, Kernel, Need, Words};
 use crate::shell;
 use crate::workspace::{Profile, Workspace};
 
@@ -34,7 +34,8 @@ fn run_on(workspace: &Workspace, series: &str, stories: &str) -> Result<Count> {
     let start = Instant::now();
     let command = [stories, MARK, "--test-threads=1"].map(str::to_owned);
     let env = [("NETD_BIN_DIR", workspace.binaries(Profile::Dev).display().to_string()), ("RUST_BACKTRACE", "1".to_owned())];
-    let guest = Guest { kernel: &kernel, command: &command, env: &env, folder: &workspace.root.join("tests") };
+    let emulator = Emulator::find(workspace).map_err(Error::msg)?;
+    let guest = Guest { emulator: &emulator, kernel: &kernel, command: &command, env: &env, folder: &workspace.root.join("tests") };
     let mut count = Count::default();
     let ended = guest.boot(LIMIT, |line| {
         println!("{series:>5} | {line}");
