@@ -1,0 +1,72 @@
+//! The whole protocol on one page: what can be asked, and what comes back. HTTP carries it (see `client.rs` for the paths).
+
+use crate::{
+    names::{ContainerName, IfName, NetworkName},
+    publish::PublishSpec,
+    spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
+    view::{Cleanup, ContainerView, NetworkView, PlanView, PortView, Status},
+};
+
+/// What can be asked of the daemon. A container is named by its display name or its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `GET /v1/status`
+    Status,
+    /// `GET /v1/networks`
+    Networks,
+    /// `GET /v1/networks/NAME`
+    Network(NetworkName),
+    /// `POST /v1/networks`
+    CreateNetwork(NetworkSpec),
+    /// `DELETE /v1/networks/NAME`
+    RemoveNetwork(NetworkName),
+    /// `POST /v1/networks/prune`: removes those without containers.
+    PruneNetworks,
+    /// `POST /v1/containers/ID/attachments`
+    Connect(ContainerName, AttachSpec),
+    /// `DELETE /v1/containers/ID/attachments/NETWORK?ifname=IF`; without `ifname` all its attachments there.
+    Disconnect(ContainerName, NetworkName, Option<IfName>),
+    /// `GET /v1/containers`
+    Containers,
+    /// `GET /v1/containers/ID`
+    Container(ContainerName),
+    /// `POST /v1/containers`
+    CreateContainer(ContainerSpec),
+    /// `PATCH /v1/containers/ID`
+    ChangeContainer(ContainerName, ContainerChange),
+    /// `DELETE /v1/containers/ID`
+    RemoveContainer(ContainerName),
+    /// `GET /v1/ports?container=ID`
+    Ports(Option<ContainerName>),
+    /// `POST /v1/containers/ID/ports`
+    Publish(ContainerName, PublishSpec),
+    /// `DELETE /v1/containers/ID/ports?publish=SPEC`; without `publish` all of them.
+    Unpublish(ContainerName, Option<PublishSpec>),
+    /// `GET /v1/plan`
+    Plan,
+    /// `POST /v1/cleanup`: forgets everything and removes every object with our mark.
+    Cleanup,
+}
+
+/// What comes back where nothing was refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// To `Status`.
+    Status(Box<Status>),
+    /// To `Networks`, and the removed ones to `PruneNetworks`.
+    Networks(Vec<NetworkView>),
+    /// To `Network` and `CreateNetwork`.
+    Network(Box<NetworkView>),
+    /// To `Containers`.
+    Containers(Vec<ContainerView>),
+    /// To `Container`, `CreateContainer`, `ChangeContainer`, `Connect`, `Disconnect`.
+    Container(Box<ContainerView>),
+    /// To `Ports`, `Publish` (the new ones) and `Unpublish` (those withdrawn).
+    Ports(Vec<PortView>),
+    /// To `Plan`.
+    Plan(PlanView),
+    /// To `Cleanup`.
+    Cleanup(Cleanup),
+    /// To the removals.
+    Removed,
+}

@@ -1,0 +1,176 @@
+//! All that a user can ask for. Unknown fields are errors, so a misspelt one is never silently without effect.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    addr::{Family, Mac, Subnet},
+    names::{ContainerId, IfName, LabelKey, LabelValue, Namespace, NetworkName},
+    publish::PublishSpec,
+};
+
+/// Labels of a network or container.
+pub type Labels = BTreeMap<LabelKey, LabelValue>;
+
+/// How a network is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A Linux bridge and a veth pair for each attachment.
+    #[default]
+    Bridge,
+}
+
+/// A network to be made. Everything but the name has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// Its name.
+    pub name: NetworkName,
+    /// What it is made of.
+    #[serde(default)]
+    pub driver: Driver,
+    /// Its subnets, each family at most once. None: one is chosen that overlaps nothing of the host.
+    #[serde(default)]
+    pub subnets: Vec<Subnet>,
+    /// Whether an IPv6 subnet is chosen too, where `subnets` has none.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// The host's address in a subnet; by default its first.
+    #[serde(default)]
+    pub gateways: Vec<IpAddr>,
+    /// Where addresses are taken from; by default the whole subnet.
+    #[serde(default)]
+    pub ip_ranges: Vec<IpNet>,
+    /// Addresses that are never given to anybody.
+    #[serde(default)]
+    pub excludes: Vec<IpNet>,
+    /// Bytes; none: the smallest of the uplinks', followed as it changes. IPv4 needs 68 (RFC 791), IPv6 1280 (RFC 8200).
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// No way out and none in, but from the host itself.
+    #[serde(default)]
+    pub internal: bool,
+    /// The families in which it is not masqueraded and can be reached from outside.
+    #[serde(default)]
+    pub routed: Vec<Family>,
+    /// Whether packets leave under the host's address. Without it the network is still protected from outside.
+    #[serde(default = "yes")]
+    pub masquerade: bool,
+    /// Whether its containers may talk to each other.
+    #[serde(default = "yes")]
+    pub icc: bool,
+    /// The bridge's name, instead of one that is derived from the network's.
+    #[serde(default)]
+    pub bridge: Option<IfName>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl NetworkSpec {
+    /// A bridge network with defaults only.
+    pub fn named(name: NetworkName) -> Self {
+        Self {
+            name,
+            driver: Driver::Bridge,
+            subnets: Vec::new(),
+            ipv6: false,
+            gateways: Vec::new(),
+            ip_ranges: Vec::new(),
+            excludes: Vec::new(),
+            mtu: None,
+            internal: false,
+            routed: Vec::new(),
+            masquerade: true,
+            icc: true,
+            bridge: None,
+            labels: Labels::new(),
+        }
+    }
+}
+
+/// How a container shall be attached to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachSpec {
+    /// The network.
+    pub network: NetworkName,
+    /// Static addresses, at most one of each family; the others are chosen.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// The hardware address; by default one derived from the attachment's key.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// The interface's name in the container; by default the first free of eth0, eth1, …
+    #[serde(default)]
+    pub ifname: Option<IfName>,
+}
+
+impl AttachSpec {
+    /// An attachment with defaults only.
+    pub fn to(network: NetworkName) -> Self {
+        Self { network, addresses: Vec::new(), mac: None, ifname: None }
+    }
+}
+
+/// Where a container's network namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// netd makes `/run/netns/NAME`, again at each boot.
+    #[default]
+    Made,
+    /// Another runtime made it, and bound it to this path.
+    Path(String),
+    /// The one this process lives in.
+    Pid(u32),
+}
+
+/// A container to be made or adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// Its name, which is its id too.
+    pub name: ContainerId,
+    /// Where its namespace comes from.
+    #[serde(default)]
+    pub netns: Source,
+    /// Its networks, the first one its way out. None: the network `default`, made on first use.
+    #[serde(default)]
+    pub networks: Vec<AttachSpec>,
+    /// Ports to publish.
+    #[serde(default)]
+    pub publish: Vec<PublishSpec>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// The namespace it counts to.
+    #[serde(default)]
+    pub namespace: Namespace,
+}
+
+impl ContainerSpec {
+    /// A container that netd makes, on the network `default`.
+    pub fn named(name: ContainerId) -> Self {
+        Self { name, netns: Source::Made, networks: Vec::new(), publish: Vec::new(), labels: Labels::new(), namespace: Namespace::default() }
+    }
+}
+
+/// What shall be different about a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerChange {
+    /// Labels to set, or with null to take away.
+    #[serde(default)]
+    pub labels: BTreeMap<LabelKey, Option<LabelValue>>,
+    /// Its new namespace.
+    #[serde(default)]
+    pub namespace: Option<Namespace>,
+}

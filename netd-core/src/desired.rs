@@ -1,0 +1,427 @@
+//! What is wanted: networks, containers, published ports; and the change from one wish to the next.
+//! Changed only by [`Desired::apply`], which keeps the indexes true. Never looks at the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use netd_api::{
+    addr::{Family, Mac, Subnet},
+    names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
+    publish::{PortRange, Protocol},
+    spec::Labels,
+};
+
+use crate::{
+    ipam::Ranges,
+    objects::{NetnsId, Sysctl},
+};
+
+/// A network, with everything chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkName,
+    /// The bridge.
+    pub bridge: IfName,
+    /// The bridge's hardware address.
+    pub mac: Mac,
+    /// Bytes; none follows the uplinks.
+    pub mtu: Option<u32>,
+    /// No way out and none in, but from the host.
+    pub internal: bool,
+    /// Families in which it is routed.
+    pub routed: BTreeSet<Family>,
+    /// Whether it is masqueraded where it is not routed.
+    pub masquerade: bool,
+    /// Whether its containers may talk to each other.
+    pub icc: bool,
+    /// Its subnets, at most one of each family.
+    pub pools: Vec<Pool>,
+    /// Labels.
+    pub labels: Labels,
+}
+
+impl Network {
+    /// Its subnet of a family.
+    pub fn pool(&self, family: Family) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.family() == family)
+    }
+}
+
+/// A subnet and what of it may be given away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The subnet.
+    pub subnet: Subnet,
+    /// The host's address; none in an internal point-to-point network.
+    pub gateway: Option<IpAddr>,
+    /// Where addresses are chosen from; static ones may be anywhere in the subnet.
+    pub range: IpNet,
+    /// What is never chosen.
+    pub excludes: Vec<IpNet>,
+}
+
+/// Where a container's namespace comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// netd makes it at /run/netns/ID, again at each boot.
+    Made,
+    /// Somebody else made it.
+    Adopted {
+        /// Where it is reached.
+        path: String,
+        /// What it is known by.
+        id: NetnsId,
+    },
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// What files, URLs and interfaces are named by.
+    pub id: ContainerId,
+    /// What people call it.
+    pub name: ContainerName,
+    /// The namespace it counts to.
+    pub namespace: Namespace,
+    /// Where its network namespace comes from.
+    pub origin: Origin,
+    /// Labels.
+    pub labels: Labels,
+    /// Its interfaces; the first one on a network with a way out is its way out.
+    pub attachments: Vec<Attachment>,
+}
+
+impl Container {
+    /// The path of its network namespace.
+    pub fn netns(&self) -> String {
+        match &self.origin {
+            Origin::Made => format!("{}/{}", crate::mark::NETNS_DIR, self.id),
+            Origin::Adopted { path, .. } => path.clone(),
+        }
+    }
+}
+
+/// One interface of a container on one network; its key is (network, container, ifname).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network.
+    pub network: NetworkName,
+    /// The interface in the container.
+    pub ifname: IfName,
+    /// The other end, on the host.
+    pub host_ifname: IfName,
+    /// The container end's hardware address.
+    pub mac: Mac,
+    /// The host end's hardware address.
+    pub host_mac: Mac,
+    /// Addresses with the subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// Its number in the eBPF maps.
+    pub slot: u32,
+}
+
+impl Attachment {
+    /// Its address of a family.
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().map(IpNet::addr).find(|address| Family::of(*address) == family)
+    }
+}
+
+/// A published port, or several in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The address of the host; none: all.
+    pub address: Option<IpAddr>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The host's ports.
+    pub host: PortRange,
+    /// The container's ports, as many.
+    pub target: PortRange,
+}
+
+impl Published {
+    /// Whether both want the same port of the same address.
+    pub fn conflicts(&self, other: &Self) -> bool {
+        let same_address = match (self.address, other.address) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.protocol == other.protocol && same_address && self.host.overlaps(other.host)
+    }
+}
+
+/// What a published port is known by: its container, and the place on the host, where only one can be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishKey {
+    /// The container.
+    pub container: ContainerId,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The first of the host's ports.
+    pub first: u16,
+    /// The address of the host; none: all.
+    pub address: Option<IpAddr>,
+}
+
+/// One difference between two wishes. `before` and `after` are none where there was or will be nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// Of a network.
+    Network {
+        /// As it was.
+        before: Option<Arc<Network>>,
+        /// As it shall be.
+        after: Option<Arc<Network>>,
+    },
+    /// Of a container.
+    Container {
+        /// As it was.
+        before: Option<Arc<Container>>,
+        /// As it shall be.
+        after: Option<Arc<Container>>,
+    },
+    /// Of a published port. The container is there before as long as its ports, and after.
+    Publish {
+        /// Whose.
+        container: ContainerId,
+        /// As it was.
+        before: Option<Published>,
+        /// As it shall be.
+        after: Option<Published>,
+    },
+    /// Of what a sysctl was before netd changed it, to be given back.
+    Original {
+        /// The sysctl.
+        sysctl: Sysctl,
+        /// As remembered so far.
+        before: Option<String>,
+        /// As remembered from now on.
+        after: Option<String>,
+    },
+}
+
+/// Several differences, made together or not at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Change {
+    /// In an order in which each is possible after the ones before.
+    pub edits: Vec<Edit>,
+}
+
+impl Change {
+    /// The way back.
+    #[must_use]
+    pub fn reverse(&self) -> Self {
+        let back = |edit: &Edit| match edit.clone() {
+            Edit::Network { before, after } => Edit::Network { before: after, after: before },
+            Edit::Container { before, after } => Edit::Container { before: after, after: before },
+            Edit::Publish { container, before, after } => Edit::Publish { container, before: after, after: before },
+            Edit::Original { sysctl, before, after } => Edit::Original { sysctl, before: after, after: before },
+        };
+        Self { edits: self.edits.iter().rev().map(back).collect() }
+    }
+}
+
+/// All that is wanted of this host.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    networks: BTreeMap<NetworkName, Arc<Network>>,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
+    publishes: BTreeMap<PublishKey, Published>,
+    originals: BTreeMap<Sysctl, String>,
+    absent: BTreeSet<ContainerId>,
+    index: Index,
+}
+
+/// What would otherwise have to be searched for, so that a request costs the same however many containers there are.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    names: BTreeMap<ContainerName, ContainerId>,
+    members: BTreeMap<NetworkName, BTreeSet<(ContainerId, IfName)>>,
+    used: BTreeMap<(NetworkName, Family), Ranges>,
+    last: BTreeMap<(NetworkName, Family), IpAddr>,
+    ports: BTreeMap<(Protocol, u16), Vec<PublishKey>>,
+    slots: Ranges,
+}
+
+impl PartialEq for Desired {
+    /// Indexes follow from the rest, and absence is observed, not wanted.
+    fn eq(&self, other: &Self) -> bool {
+        self.networks == other.networks && self.containers == other.containers && self.publishes == other.publishes && self.originals == other.originals
+    }
+}
+
+impl Desired {
+    /// All networks, by name.
+    pub fn networks(&self) -> &BTreeMap<NetworkName, Arc<Network>> {
+        &self.networks
+    }
+    /// All containers, by id.
+    pub fn containers(&self) -> &BTreeMap<ContainerId, Arc<Container>> {
+        &self.containers
+    }
+    /// All published ports.
+    pub fn publishes(&self) -> &BTreeMap<PublishKey, Published> {
+        &self.publishes
+    }
+    /// What sysctls were before netd changed them.
+    pub fn originals(&self) -> &BTreeMap<Sysctl, String> {
+        &self.originals
+    }
+    /// The container with this display name, or else with this id.
+    pub fn find(&self, name: &ContainerName) -> Option<&Arc<Container>> {
+        let by_name = self.index.names.get(name).and_then(|id| self.containers.get(id));
+        by_name.or_else(|| self.containers.get(&name.as_str().parse().ok()?))
+    }
+    /// Who is attached to a network.
+    pub fn members(&self, network: &NetworkName) -> impl Iterator<Item = (&Arc<Container>, &Attachment)> {
+        self.index.members.get(network).into_iter().flatten().filter_map(|(id, ifname)| {
+            let container = self.containers.get(id)?;
+            let attachment = container.attachments.iter().find(|attachment| attachment.network == *network && attachment.ifname == *ifname)?;
+            Some((container, attachment))
+        })
+    }
+    /// How many are attached to a network.
+    pub fn member_count(&self, network: &NetworkName) -> usize {
+        self.index.members.get(network).map_or(0, BTreeSet::len)
+    }
+    /// The published ports of a container.
+    pub fn publishes_of<'a>(&'a self, id: &'a ContainerId) -> impl Iterator<Item = (&'a PublishKey, &'a Published)> {
+        let first = PublishKey { container: id.clone(), protocol: Protocol::Tcp, first: 0, address: None };
+        self.publishes.range(first..).take_while(move |(key, _)| key.container == *id)
+    }
+    /// The first published port that is in the way of this one.
+    pub fn conflict(&self, wanted: &Published) -> Option<(&PublishKey, &Published)> {
+        let keys = self.index.ports.range((wanted.protocol, wanted.host.first)..=(wanted.protocol, wanted.host.last)).flat_map(|(_, keys)| keys);
+        keys.filter_map(|key| self.publishes.get_key_value(key)).find(|(_, other)| other.conflicts(wanted))
+    }
+    /// The addresses that a network's attachments have.
+    pub fn used(&self, network: &NetworkName, family: Family) -> Option<&Ranges> {
+        self.index.used.get(&(network.clone(), family))
+    }
+    /// The address of a network that was given away last.
+    pub fn last_given(&self, network: &NetworkName, family: Family) -> Option<IpAddr> {
+        self.index.last.get(&(network.clone(), family)).copied()
+    }
+    /// The numbers that attachments have.
+    pub fn slots(&self) -> &Ranges {
+        &self.index.slots
+    }
+    /// Whether a container's namespace was found gone.
+    pub fn is_absent(&self, id: &ContainerId) -> bool {
+        self.absent.contains(id)
+    }
+    /// Notes that a container's namespace is there or gone; says whether that is news.
+    pub fn note_presence(&mut self, id: &ContainerId, present: bool) -> bool {
+        if present { self.absent.remove(id) } else { self.absent.insert(id.clone()) }
+    }
+
+    /// Makes a change. Its `before`s are trusted to be what is there.
+    pub fn apply(&mut self, change: &Change) {
+        for edit in &change.edits {
+            match edit {
+                Edit::Network { before, after } => self.put_network(before.as_deref(), after.as_ref()),
+                Edit::Container { before, after } => self.put_container(before.as_deref(), after.as_ref()),
+                Edit::Publish { container, before, after } => self.put_publish(container, before.as_ref(), after.as_ref()),
+                Edit::Original { sysctl, after: Some(value), .. } => {
+                    self.originals.insert(sysctl.clone(), value.clone());
+                }
+                Edit::Original { sysctl, after: None, .. } => {
+                    self.originals.remove(sysctl);
+                }
+            }
+        }
+    }
+
+    fn put_network(&mut self, before: Option<&Network>, after: Option<&Arc<Network>>) {
+        if let Some(network) = before {
+            self.networks.remove(&network.name);
+            if after.is_none() {
+                self.index.last.retain(|(name, _), _| *name != network.name);
+            }
+        }
+        if let Some(network) = after {
+            self.networks.insert(network.name.clone(), Arc::clone(network));
+        }
+    }
+
+    fn put_container(&mut self, before: Option<&Container>, after: Option<&Arc<Container>>) {
+        if let Some(container) = before {
+            self.containers.remove(&container.id);
+            self.absent.remove(&container.id);
+            if self.index.names.get(&container.name) == Some(&container.id) {
+                self.index.names.remove(&container.name);
+            }
+            for attachment in &container.attachments {
+                let members = self.index.members.entry(attachment.network.clone()).or_default();
+                members.remove(&(container.id.clone(), attachment.ifname.clone()));
+                if members.is_empty() {
+                    self.index.members.remove(&attachment.network);
+                }
+                for net in &attachment.addresses {
+                    let key = (attachment.network.clone(), Family::of(net.addr()));
+                    let used = self.index.used.entry(key.clone()).or_default();
+                    used.remove(number(net.addr()));
+                    if used.is_empty() {
+                        self.index.used.remove(&key);
+                    }
+                }
+                self.index.slots.remove(u128::from(attachment.slot));
+            }
+        }
+        if let Some(container) = after {
+            self.index.names.insert(container.name.clone(), container.id.clone());
+            for attachment in &container.attachments {
+                self.index.members.entry(attachment.network.clone()).or_default().insert((container.id.clone(), attachment.ifname.clone()));
+                for net in &attachment.addresses {
+                    let key = (attachment.network.clone(), Family::of(net.addr()));
+                    self.index.used.entry(key.clone()).or_default().insert(number(net.addr()));
+                    self.index.last.insert(key, net.addr());
+                }
+                self.index.slots.insert(u128::from(attachment.slot));
+            }
+            self.containers.insert(container.id.clone(), Arc::clone(container));
+        }
+    }
+
+    fn put_publish(&mut self, container: &ContainerId, before: Option<&Published>, after: Option<&Published>) {
+        let key = |published: &Published| PublishKey {
+            container: container.clone(),
+            protocol: published.protocol,
+            first: published.host.first,
+            address: published.address,
+        };
+        if let Some(published) = before {
+            let key = key(published);
+            for port in published.host.first..=published.host.last {
+                if let Some(keys) = self.index.ports.get_mut(&(published.protocol, port)) {
+                    keys.retain(|other| *other != key);
+                    if keys.is_empty() {
+                        self.index.ports.remove(&(published.protocol, port));
+                    }
+                }
+            }
+            self.publishes.remove(&key);
+        }
+        if let Some(published) = after {
+            let key = key(published);
+            for port in published.host.first..=published.host.last {
+                self.index.ports.entry((published.protocol, port)).or_default().push(key.clone());
+            }
+            self.publishes.insert(key, *published);
+        }
+    }
+}
+
+/// An address as a number, IPv4 ones as 32 bits.
+pub fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}

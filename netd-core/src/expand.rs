@@ -1,0 +1,241 @@
+//! What a wish amounts to in kernel objects, for all of it or only for what a request is about. Pure: a host's facts come in.
+
+mod host;
+
+pub use host::{given_back, is_hosts_own};
+
+use std::collections::BTreeSet;
+
+use netd_api::{
+    addr::Family,
+    names::{ContainerId, NetworkName},
+};
+
+use crate::{
+    change,
+    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin, PublishKey, Published},
+    firewall::{Element, element::Publish},
+    host::Host,
+    mark,
+    objects::{Address, Bridge, Filters, Netns, Ns, Objects, Peer, Reservation, Route, Sysctl, Table, Veth},
+};
+
+/// How much of the wish is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Everything,
+    /// What a request is about; the cost does not grow with the rest.
+    Parts(Parts),
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// Networks made or removed; with the first and the last of them come and go the table, the programs and the uplinks' sysctls.
+    pub networks: BTreeSet<NetworkName>,
+    /// Containers made, changed or removed.
+    pub containers: BTreeSet<ContainerId>,
+    /// Ports published, withdrawn, or led elsewhere because their container's networks changed.
+    pub publishes: BTreeSet<PublishKey>,
+}
+
+impl Scope {
+    /// What a change is about. `desired` is the wish before or after it: a container's ports follow its networks.
+    pub fn of(change: &Change, desired: &Desired) -> Self {
+        let mut parts = Parts::default();
+        for edit in &change.edits {
+            match edit {
+                Edit::Network { before, after } => parts.networks.extend(before.iter().chain(after).map(|network| network.name.clone())),
+                Edit::Container { before, after } => {
+                    let attachments = |container: &Option<std::sync::Arc<Container>>| container.as_ref().map(|container| container.attachments.clone());
+                    if attachments(before) == attachments(after) {
+                        continue; // labels and names are no kernel objects
+                    }
+                    for container in before.iter().chain(after) {
+                        parts.containers.insert(container.id.clone());
+                        parts.publishes.extend(desired.publishes_of(&container.id).map(|(key, _)| key.clone()));
+                    }
+                }
+                Edit::Publish { container, before, after } => parts.publishes.extend(before.iter().chain(after).map(|published| PublishKey {
+                    container: container.clone(),
+                    protocol: published.protocol,
+                    first: published.host.first,
+                    address: published.address,
+                })),
+                Edit::Original { .. } => {}
+            }
+        }
+        Self::Parts(parts)
+    }
+}
+
+/// The kernel objects that a wish amounts to.
+pub fn expand(desired: &Desired, host: &Host, scope: &Scope) -> Objects {
+    let mut objects = Objects::default();
+    match scope {
+        Scope::Everything => {
+            host::expand(&mut objects, desired, host);
+            desired.networks().values().for_each(|each| network(&mut objects, each, host));
+            desired.containers().values().for_each(|each| container(&mut objects, desired, each, host));
+            desired.publishes().iter().for_each(|(key, each)| publish(&mut objects, desired, &key.container, each, host));
+        }
+        Scope::Parts(parts) => {
+            if !parts.networks.is_empty() {
+                host::expand(&mut objects, desired, host);
+            }
+            parts.networks.iter().filter_map(|name| desired.networks().get(name)).for_each(|each| network(&mut objects, each, host));
+            parts.containers.iter().filter_map(|id| desired.containers().get(id)).for_each(|each| container(&mut objects, desired, each, host));
+            parts.publishes.iter().filter_map(|key| desired.publishes().get_key_value(key)).for_each(|(key, each)| publish(&mut objects, desired, &key.container, each, host));
+            // What every part stands on.
+            if !desired.networks().is_empty() {
+                objects.table = Table::Current;
+                objects.filters = filters(host);
+            }
+        }
+    }
+    objects
+}
+
+fn filters(host: &Host) -> Filters {
+    if host.features.datapath { Filters::Current } else { Filters::Absent }
+}
+
+fn sysctl(ns: &Ns, key: String) -> Sysctl {
+    Sysctl { ns: ns.clone(), key }
+}
+
+fn network(objects: &mut Objects, network: &Network, host: &Host) {
+    let bridge = &network.bridge;
+    objects.bridges.insert(bridge.clone(), Bridge { mac: network.mac, mtu: network.mtu.unwrap_or_else(|| host.mtu()), up: true });
+    objects.elements.insert(Element::Bridge(bridge.clone()));
+    if network.internal {
+        objects.elements.insert(Element::Internal(bridge.clone()));
+    }
+    for family in &network.routed {
+        objects.elements.insert(Element::Routed(bridge.clone(), *family));
+    }
+    for pool in &network.pools {
+        let family = pool.subnet.family();
+        if let Some(gateway) = pool.gateway
+            && let Ok(net) = ipnet::IpNet::new(gateway, pool.subnet.net().prefix_len())
+        {
+            objects.addresses.insert(Address { ns: Ns::Host, link: bridge.clone(), net });
+        }
+        if network.masquerade && !network.routed.contains(&family) {
+            objects.elements.insert(Element::Masquerade(pool.subnet));
+        }
+        if !network.internal {
+            objects.elements.insert(Element::Hairpin(pool.subnet));
+        }
+    }
+    if !host.features.sysctls {
+        return;
+    }
+    let mut set = |key: String, value: &str| objects.sysctls.insert(sysctl(&Ns::Host, key), value.to_owned());
+    if network.pool(Family::V4).is_some() {
+        set(format!("net/ipv4/conf/{bridge}/forwarding"), if network.internal { "0" } else { "1" });
+        // Loose: a container on two networks may send with the other network's address (RFC 3704, 2.4).
+        set(format!("net/ipv4/conf/{bridge}/rp_filter"), "2");
+        // 127.0.0.1 of the host reaches published ports; the raw chain keeps everybody else from 127.0.0.0/8.
+        set(format!("net/ipv4/conf/{bridge}/route_localnet"), if network.internal { "0" } else { "1" });
+    }
+    if host.features.ipv6 {
+        let six = network.pool(Family::V6).is_some();
+        set(format!("net/ipv6/conf/{bridge}/disable_ipv6"), if six { "0" } else { "1" });
+        if six {
+            set(format!("net/ipv6/conf/{bridge}/accept_ra"), "0");
+            set(format!("net/ipv6/conf/{bridge}/accept_dad"), "0");
+            if host.features.force_forwarding {
+                set(format!("net/ipv6/conf/{bridge}/force_forwarding"), if network.internal { "0" } else { "1" });
+            }
+        }
+    }
+}
+
+fn container(objects: &mut Objects, desired: &Desired, container: &Container, host: &Host) {
+    if desired.is_absent(&container.id) {
+        return;
+    }
+    let path = container.netns();
+    let ns = Ns::At(path.clone());
+    let netns = match &container.origin {
+        Origin::Made => Netns::Made,
+        Origin::Adopted { id, .. } => Netns::Adopted(*id),
+    };
+    objects.netns.insert(path, netns);
+    for attachment in &container.attachments {
+        if let Some(network) = desired.networks().get(&attachment.network) {
+            veth(objects, container, attachment, network, host);
+        }
+    }
+    for family in Family::BOTH {
+        // The way out: the first network of that family that has one.
+        let way_out = container.attachments.iter().find_map(|attachment| {
+            let network = desired.networks().get(&attachment.network).filter(|network| !network.internal)?;
+            Some((attachment, network.pool(family)?.gateway?))
+        });
+        if let Some((attachment, via)) = way_out {
+            objects.routes.insert(Route { ns: ns.clone(), link: attachment.ifname.clone(), via });
+        }
+    }
+}
+
+fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, network: &Network, host: &Host) {
+    let ns = Ns::At(container.netns());
+    let ifname = &attachment.ifname;
+    let veth = Veth {
+        bridge: Some(network.bridge.clone()),
+        mac: attachment.host_mac,
+        mtu: network.mtu.unwrap_or_else(|| host.mtu()),
+        up: true,
+        alias: mark::alias(container, attachment),
+        isolated: !network.icc,
+        hairpin: !network.internal,
+        on_blocks: host.features.datapath,
+        slot: host.features.datapath.then_some(attachment.slot),
+        peer: Some(Peer { ns: ns.clone(), name: ifname.clone(), mac: attachment.mac, up: true }),
+    };
+    objects.veths.insert(attachment.host_ifname.clone(), veth);
+    for net in &attachment.addresses {
+        objects.addresses.insert(Address { ns: ns.clone(), link: ifname.clone(), net: *net });
+    }
+    if !host.features.sysctls {
+        return;
+    }
+    if host.features.ipv6 {
+        // A bridge port needs no address of its own, and what it would send is nobody's traffic.
+        objects.sysctls.insert(sysctl(&Ns::Host, format!("net/ipv6/conf/{}/disable_ipv6", attachment.host_ifname)), "1".to_owned());
+        if attachment.address(Family::V6).is_some() {
+            // A container that was made with IPv6 off (Docker's default in some versions) still gets what its network has.
+            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/disable_ipv6")), "0".to_owned());
+            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/accept_ra")), "0".to_owned());
+        } else {
+            // Without an IPv6 network nobody should be able to give it a route by a router advertisement.
+            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/disable_ipv6")), "1".to_owned());
+        }
+    }
+    if container.attachments.len() > 1 && attachment.address(Family::V4).is_some() {
+        // Strict filtering, which a namespace inherits from the host, would drop what comes in on the network that is not the way out.
+        objects.sysctls.insert(sysctl(&ns, format!("net/ipv4/conf/{ifname}/rp_filter")), "2".to_owned());
+    }
+}
+
+fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published: &Published, host: &Host) {
+    let Some(container) = desired.containers().get(id).filter(|_| !desired.is_absent(id)) else { return };
+    for family in change::publish::families(published) {
+        let target = change::publish::target(container, family, |name| desired.networks().get(name).map(AsRef::as_ref));
+        let Some(target) = target else { continue };
+        for (port, target_port) in (published.host.first..=published.host.last).zip(published.target.first..=published.target.last) {
+            objects.elements.insert(Element::Publish(Publish { address: published.address, protocol: published.protocol, port, target, target_port }));
+        }
+    }
+    if published.protocol != netd_api::publish::Protocol::Sctp || host.features.sctp_sockets {
+        for port in published.host.first..=published.host.last {
+            objects.reservations.insert(Reservation { protocol: published.protocol, address: published.address, port });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

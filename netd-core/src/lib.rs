@@ -1,0 +1,21 @@
+//! Every decision of netd, pure: no I/O, no clock, no kernel.
+//!
+//! ```text
+//! Request ─change─► Change ─apply─► Desired ─expand─► Objects (wanted) ─┐
+//!                                   Objects (observed by the kernel) ──┴─plan─► Plan of Ops
+//! ```
+//! `change` may refuse, and nothing has happened yet. `expand` says which kernel objects a wish amounts to, `plan` what is missing or too much.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod desired;
+pub mod change;
+pub mod ipam;
+pub mod host;
+pub mod expand;
+pub mod objects;
+pub mod firewall;
+pub mod plan;
+pub mod op;
+pub mod mark;
+pub mod show;

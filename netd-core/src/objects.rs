@@ -1,0 +1,207 @@
+//! The kernel objects a host network is made of: one value says what is wanted, another of the same type what was observed.
+//! Knows nothing of how they are read or written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use netd_api::{addr::Mac, names::IfName, publish::Protocol};
+
+use crate::firewall::Element;
+
+/// A network namespace: the host's, or the one at a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ns {
+    /// The one netd runs in.
+    Host,
+    /// A container's: `/run/netns/web`, `/proc/4711/ns/net`, or wherever its runtime bound it.
+    At(String),
+}
+
+impl Ns {
+    /// The path, where it is not the host's.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Host => None,
+            Self::At(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for Ns {
+    /// As the argument that `ip` takes: nothing for the host, `-n web ` for a named one, `-n PATH ` for the rest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => Ok(()),
+            Self::At(path) => write!(f, "-n {} ", path.strip_prefix("/run/netns/").unwrap_or(path)),
+        }
+    }
+}
+
+/// What a namespace is known by, so that another one at the same path is not taken for it: its file's device and inode (stat(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetnsId {
+    /// st_dev of nsfs.
+    pub dev: u64,
+    /// st_ino: the namespace's number, as `ls -l /proc/self/ns/net` shows it.
+    pub ino: u64,
+}
+
+/// A container's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Netns {
+    /// netd makes and removes it.
+    Made,
+    /// Somebody else's: netd only looks whether it is still the one it was.
+    Adopted(NetnsId),
+}
+
+/// A bridge with our mark, in the host's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Set at birth, so that it does not follow the lowest of its ports'.
+    pub mac: Mac,
+    /// Bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+}
+
+/// A veth pair: the host's end is a port of a bridge, the other end is a container's interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Veth {
+    /// The bridge that the host's end is a port of; none when somebody took it out.
+    pub bridge: Option<IfName>,
+    /// The host end's hardware address.
+    pub mac: Mac,
+    /// Bytes, of both ends.
+    pub mtu: u32,
+    /// Whether the host's end is administratively up.
+    pub up: bool,
+    /// IFLA_ALIAS: `netd:` and what it belongs to, for people. Not compared when empty.
+    pub alias: String,
+    /// Whether it may not talk to other isolated ports (IFLA_BRPORT_ISOLATED).
+    pub isolated: bool,
+    /// Whether a frame may go back where it came from (IFLA_BRPORT_MODE): a container that reaches its own published port under br_netfilter.
+    pub hairpin: bool,
+    /// Whether clsact binds the host's end to our two shared blocks.
+    pub on_blocks: bool,
+    /// The number under which the eBPF programs count it; none while it is unknown to them.
+    pub slot: Option<u32>,
+    /// The container's end; none where it is not where it should be.
+    pub peer: Option<Peer>,
+}
+
+/// The container's end of a veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub ns: Ns,
+    /// Its name there.
+    pub name: IfName,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Whether it is administratively up.
+    pub up: bool,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The namespace.
+    pub ns: Ns,
+    /// The interface.
+    pub link: IfName,
+    /// Address and prefix length.
+    pub net: IpNet,
+}
+
+/// A default route, the only kind netd makes; protocol 110.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The namespace.
+    pub ns: Ns,
+    /// The interface it leaves through.
+    pub link: IfName,
+    /// The gateway; its family is the route's.
+    pub via: IpAddr,
+}
+
+/// A sysctl below `net`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sysctl {
+    /// The namespace.
+    pub ns: Ns,
+    /// With slashes, as interface names may have dots: `net/ipv4/conf/eth0.5/forwarding`.
+    pub key: String,
+}
+
+/// Our nft table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Table {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is there, but its chains or sets are not the ones this netd would write.
+    Stale,
+    /// It is as this netd writes it.
+    Current,
+}
+
+/// The shared tc blocks and the programs on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filters {
+    /// No anchor, or no filter.
+    #[default]
+    Absent,
+    /// Filters of another build, or only one of them.
+    Stale,
+    /// Both filters of this build.
+    Current,
+}
+
+/// A host port that is held by a socket, so that nobody else takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reservation {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address; none: all, of both families.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+/// A state of the kernel, as far as it carries our mark or concerns our objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Objects {
+    /// Containers' namespaces, by path.
+    pub netns: BTreeMap<String, Netns>,
+    /// Bridges, by name.
+    pub bridges: BTreeMap<IfName, Bridge>,
+    /// Veth pairs, by the host end's name.
+    pub veths: BTreeMap<IfName, Veth>,
+    /// Addresses of our bridges and of containers' interfaces.
+    pub addresses: BTreeSet<Address>,
+    /// Routes of protocol 110.
+    pub routes: BTreeSet<Route>,
+    /// Sysctls and their values.
+    pub sysctls: BTreeMap<Sysctl, String>,
+    /// Table `inet netd`.
+    pub table: Table,
+    /// What its sets and maps hold.
+    pub elements: BTreeSet<Element>,
+    /// The eBPF programs; `Absent` also where the kernel cannot have them, and then it is not wanted either.
+    pub filters: Filters,
+    /// Host ports that are held.
+    pub reservations: BTreeSet<Reservation>,
+}
+
+impl Objects {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,201 @@
+//! One step that changes the kernel, and the command one would have typed for it.
+
+use std::{fmt, net::IpAddr};
+
+use netd_api::{
+    addr::Mac,
+    names::IfName,
+    publish::{PortRange, Protocol},
+};
+
+use crate::{
+    firewall::Element,
+    mark,
+    objects::{Address, Bridge, Ns, Reservation, Route, Sysctl, Veth},
+};
+
+/// One step. Its `Display` is what logs, `netctl plan`, golden files and errors show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Make table `inet netd` as this netd writes it: chains refilled in one transaction, elements kept where the set's type is the same.
+    PutTable,
+    /// Remove it with all that is in it.
+    DelTable,
+    /// Make a namespace with `lo` up, and bind it to this path.
+    AddNetns(String),
+    /// Unbind it; the kernel removes it when its last process has gone.
+    DelNetns(String),
+    /// Make a bridge, down.
+    AddBridge(IfName, Bridge),
+    /// Make a veth pair, both ends down: the host's born as a port of its bridge, the peer born in the container's namespace.
+    AddVeth(IfName, Veth),
+    /// Remove a link of the host's namespace; for a veth its other end goes with it.
+    DelLink(IfName),
+    /// Put a link up or down.
+    SetUp(Ns, IfName, bool),
+    /// Set the MTU, in bytes.
+    SetMtu(Ns, IfName, u32),
+    /// Set the hardware address.
+    SetMac(Ns, IfName, Mac),
+    /// Make a link a port of a bridge.
+    SetMaster(IfName, IfName),
+    /// Set the two flags of a bridge port.
+    SetPort {
+        /// The host end.
+        link: IfName,
+        /// May not talk to other isolated ports.
+        isolated: bool,
+        /// May get back what it sent.
+        hairpin: bool,
+    },
+    /// Say to people what a link belongs to.
+    SetAlias(IfName, String),
+    /// Give an interface an address, without duplicate address detection.
+    AddAddress(Address),
+    /// Take it away.
+    DelAddress(Address),
+    /// Add a default route.
+    AddRoute(Route),
+    /// Remove it.
+    DelRoute(Route),
+    /// Set a sysctl.
+    SetSysctl(Sysctl, String),
+    /// Add an element to its set or map; there already is no error.
+    AddElement(Element),
+    /// Delete it; gone already is no error.
+    DelElement(Element),
+    /// Put the eBPF programs of this build on the shared blocks, making the anchor that keeps the blocks where it is missing.
+    PutFilters,
+    /// Remove the anchor, the programs and all pins.
+    DelFilters,
+    /// Let the eBPF programs know a host end under this number, with counters at zero if the number is new there.
+    AddSlot(IfName, u32),
+    /// Bind a host end to the shared blocks.
+    JoinBlocks(IfName),
+    /// Hold a host port.
+    Reserve(Reservation),
+    /// Let it go.
+    Release(Reservation),
+    /// Forget the connections through a published port, so that they are judged anew.
+    FlushPort {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address; none: any.
+        address: Option<IpAddr>,
+        /// The host's ports.
+        ports: PortRange,
+    },
+    /// Forget the connections and neighbour entries of an address that changes hands.
+    FlushAddress(IfName, IpAddr),
+    /// Tell the network that an address is here now: gratuitous ARP or unsolicited neighbour advertisement, once the bridge port forwards.
+    Announce {
+        /// The namespace.
+        ns: Ns,
+        /// The interface.
+        link: IfName,
+        /// Its hardware address.
+        mac: Mac,
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        match self {
+            Self::PutTable => write!(f, "nft -f inet-netd.nft"),
+            Self::DelTable => write!(f, "nft delete table inet netd"),
+            Self::AddNetns(path) => write!(f, "ip netns add {}", name_of(path)),
+            Self::DelNetns(path) => write!(f, "ip netns del {}", name_of(path)),
+            Self::AddBridge(name, bridge) => {
+                write!(f, "ip link add {name} address {} mtu {} group {} type bridge", bridge.mac, bridge.mtu, mark::GROUP)
+            }
+            Self::AddVeth(name, veth) => {
+                write!(f, "ip link add {name} address {} mtu {} group {}", veth.mac, veth.mtu, mark::GROUP)?;
+                if let Some(bridge) = &veth.bridge {
+                    write!(f, " master {bridge}")?;
+                }
+                write!(f, " type veth")?;
+                match &veth.peer {
+                    Some(peer) => {
+                        let ns = peer.ns.path().map_or("1", name_of);
+                        write!(f, " peer name {} address {} mtu {} netns {ns}", peer.name, peer.mac, veth.mtu)
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::DelLink(name) => write!(f, "ip link del {name}"),
+            Self::SetUp(ns, name, up) => write!(f, "ip {ns}link set {name} {}", if *up { "up" } else { "down" }),
+            Self::SetMtu(ns, name, mtu) => write!(f, "ip {ns}link set {name} mtu {mtu}"),
+            Self::SetMac(ns, name, mac) => write!(f, "ip {ns}link set {name} address {mac}"),
+            Self::SetMaster(name, bridge) => write!(f, "ip link set {name} master {bridge}"),
+            Self::SetPort { link, isolated, hairpin } => {
+                write!(f, "bridge link set dev {link} isolated {} hairpin {}", on_off(*isolated), on_off(*hairpin))
+            }
+            Self::SetAlias(name, alias) => write!(f, "ip link set {name} alias '{alias}'"),
+            Self::AddAddress(Address { ns, link, net }) => write!(f, "ip {ns}addr add {net} dev {link} nodad"),
+            Self::DelAddress(Address { ns, link, net }) => write!(f, "ip {ns}addr del {net} dev {link}"),
+            Self::AddRoute(route) => write!(f, "ip {}route add {}", route.ns, Target(route)),
+            Self::DelRoute(route) => write!(f, "ip {}route del {}", route.ns, Target(route)),
+            Self::SetSysctl(Sysctl { ns: Ns::Host, key }, value) => write!(f, "sysctl -w {key}={value}"),
+            Self::SetSysctl(Sysctl { ns: Ns::At(path), key }, value) => write!(f, "nsenter --net={path} sysctl -w {key}={value}"),
+            Self::AddElement(element) => write!(f, "nft add element inet netd {element}"),
+            Self::DelElement(element) => write!(f, "nft delete element inet netd {element}"),
+            Self::PutFilters => write!(f, "tc filter replace block … bpf direct-action (from_container, to_container)"),
+            Self::DelFilters => write!(f, "ip link del {}", mark::ANCHOR),
+            Self::AddSlot(link, slot) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
+            Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
+            Self::Reserve(port) => write!(f, "bind {port}"),
+            Self::Release(port) => write!(f, "close {port}"),
+            Self::FlushPort { protocol, address, ports } => {
+                write!(f, "conntrack -D -p {protocol}")?;
+                if let Some(address) = address {
+                    write!(f, " --orig-dst {address}")?;
+                }
+                write!(f, " --orig-port-dst {ports}")
+            }
+            Self::FlushAddress(bridge, address) => write!(f, "conntrack -D -s {address}; conntrack -D -r {address}; ip neigh del {address} dev {bridge}"),
+            Self::Announce { ns, link, address: IpAddr::V4(address), .. } => {
+                write!(f, "{}arping -U -c 3 -I {link} {address}", Enter(ns))
+            }
+            Self::Announce { ns, link, address: IpAddr::V6(address), .. } => {
+                write!(f, "{}ndsend {address} {link}", Enter(ns))
+            }
+        }
+    }
+}
+
+/// `ip netns` speaks of names below /run/netns.
+fn name_of(path: &str) -> &str {
+    path.strip_prefix("/run/netns/").unwrap_or(path)
+}
+
+struct Target<'a>(&'a Route);
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Route { link, via, .. } = self.0;
+        write!(f, "default via {via} dev {link} proto {}", mark::ROUTE_PROTOCOL)
+    }
+}
+
+struct Enter<'a>(&'a Ns);
+
+impl fmt::Display for Enter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ns::Host => Ok(()),
+            Ns::At(path) => write!(f, "nsenter --net={path} "),
+        }
+    }
+}
+
+impl fmt::Display for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            None => write!(f, "{} [::]:{}", self.protocol, self.port),
+            Some(address) => write!(f, "{} {}", self.protocol, std::net::SocketAddr::new(address, self.port)),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is missing or too much, as steps in an order that works. Pure; an equal pair gives no step.
+//!
+//! The order: ports are withdrawn before what they lead to goes; links go before the namespaces and bridges they are in; the
+//! firewall is there before anything can send; a link goes up last, when address, filter and sysctls are in place; ports come at the end.
+
+mod links;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    desired::{Change, Edit},
+    expand,
+    firewall::Element,
+    objects::{Address, Filters, Netns, Ns, Objects, Route, Table},
+    op::Op,
+};
+
+/// Steps, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use = "a plan does nothing until it is applied"]
+pub struct Plan {
+    /// The steps.
+    pub ops: Vec<Op>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, op) in self.ops.iter().enumerate() {
+            if n > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{op}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The steps from what is observed to what is wanted.
+pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
+    let mut ops = Vec::new();
+    let is_port = |element: &&Element| matches!(element, Element::Publish(_));
+    let table_goes = wanted.table == Table::Absent && observed.table != Table::Absent;
+    let surplus: BTreeSet<&Element> = observed.elements.difference(&wanted.elements).collect();
+    if !table_goes {
+        ops.extend(surplus.iter().copied().filter(|e| is_port(e)).cloned().map(Op::DelElement));
+    }
+    ops.extend(observed.reservations.difference(&wanted.reservations).copied().map(Op::Release));
+
+    let gone = links::gone(wanted, observed);
+    ops.extend(gone.veths.iter().map(|name| Op::DelLink((*name).clone())));
+    for (path, netns) in &observed.netns {
+        if !wanted.netns.contains_key(path) && *netns == Netns::Made {
+            ops.push(Op::DelNetns(path.clone()));
+        }
+    }
+    ops.extend(gone.bridges.iter().map(|name| Op::DelLink((*name).clone())));
+    if !table_goes {
+        ops.extend(surplus.into_iter().filter(|e| !is_port(e)).cloned().map(Op::DelElement));
+    }
+    if wanted.filters == Filters::Absent && observed.filters != Filters::Absent {
+        ops.push(Op::DelFilters);
+    }
+
+    // Ports are held first: a conflict is found before anything is made.
+    ops.extend(wanted.reservations.difference(&observed.reservations).copied().map(Op::Reserve));
+    let table_comes = wanted.table == Table::Current && observed.table != Table::Current;
+    if table_comes {
+        ops.push(Op::PutTable);
+    }
+    let missing: Vec<&Element> = wanted.elements.difference(&observed.elements).collect();
+    ops.extend(missing.iter().filter(|e| !is_port(e)).map(|e| Op::AddElement((*e).clone())));
+    if wanted.filters == Filters::Current && observed.filters != Filters::Current {
+        ops.push(Op::PutFilters);
+    }
+    ops.extend(wanted.netns.iter().filter(|(path, netns)| **netns == Netns::Made && !observed.netns.contains_key(*path)).map(|(path, _)| Op::AddNetns(path.clone())));
+    links::born(&mut ops, wanted, observed, &gone);
+    for (sysctl, value) in &wanted.sysctls {
+        // What is the host's own and is not there (an uplink that has gone) cannot be set.
+        let there = observed.sysctls.contains_key(sysctl) || !expand::is_hosts_own(sysctl, wanted);
+        if there && observed.sysctls.get(sysctl) != Some(value) {
+            ops.push(Op::SetSysctl(sysctl.clone(), value.clone()));
+        }
+    }
+    // New addresses before old ones go: an interface without any loses its routes.
+    let has = |address: &Address| observed.addresses.contains(address) && !gone.inside(&address.ns, &address.link);
+    let added: Vec<&Address> = wanted.addresses.iter().filter(|address| !has(address)).collect();
+    ops.extend(added.iter().map(|address| Op::AddAddress((*address).clone())));
+    let left = |ns: &Ns, link| gone.inside(ns, link) || gone.bridges.contains(&link) || ns.path().is_some_and(|path| !wanted.netns.contains_key(path));
+    let surplus = observed.addresses.difference(&wanted.addresses).filter(|address| !left(&address.ns, &address.link));
+    ops.extend(surplus.cloned().map(Op::DelAddress));
+    links::up(&mut ops, wanted, observed, &gone);
+    let has = |route: &Route| observed.routes.contains(route) && !gone.inside(&route.ns, &route.link);
+    // Old routes before new ones come: two default routes of one metric exclude each other (EEXIST).
+    let surplus = observed.routes.difference(&wanted.routes).filter(|route| !left(&route.ns, &route.link));
+    ops.extend(surplus.cloned().map(Op::DelRoute));
+    ops.extend(wanted.routes.iter().filter(|route| !has(route)).cloned().map(Op::AddRoute));
+    ops.extend(missing.iter().filter(|e| is_port(e)).map(|e| Op::AddElement((*e).clone())));
+    ops.extend(added.iter().filter(|address| address.ns != Ns::Host).filter_map(|address| links::announce(wanted, address)));
+    if table_goes {
+        ops.push(Op::DelTable);
+    }
+    Plan { ops }
+}
+
+/// What a change leaves behind in tables that are not ours: connections through its ports and of addresses that are free again.
+/// Only a change has such steps; start, drift and repair never forget a connection.
+pub fn aftermath(change: &Change, bridge_of: impl Fn(&netd_api::names::NetworkName) -> Option<netd_api::names::IfName>) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for edit in &change.edits {
+        match edit {
+            Edit::Publish { before, after, .. } => ops.extend(before.iter().chain(after).map(|published| Op::FlushPort {
+                protocol: published.protocol,
+                address: published.address,
+                ports: published.host,
+            })),
+            Edit::Container { before: Some(before), after } => {
+                let kept: BTreeSet<_> = after.iter().flat_map(|after| &after.attachments).flat_map(|attachment| &attachment.addresses).collect();
+                for attachment in &before.attachments {
+                    let Some(bridge) = bridge_of(&attachment.network) else { continue };
+                    let freed = attachment.addresses.iter().filter(|net| !kept.contains(net));
+                    ops.extend(freed.map(|net| Op::FlushAddress(bridge.clone(), net.addr())));
+                }
+            }
+            _ => {}
+        }
+    }
+    ops
+}
+
+/// The sysctls of the host itself that a plan is about to change, with their values so far, as edits to be remembered before it is applied.
+pub fn remember(plan: &Plan, observed: &Objects, wanted: &Objects, known: impl Fn(&crate::objects::Sysctl) -> bool) -> Change {
+    let mut change = Change::default();
+    for op in &plan.ops {
+        if let Op::SetSysctl(sysctl, _) = op
+            && expand::is_hosts_own(sysctl, wanted)
+            && !known(sysctl)
+            && let Some(value) = observed.sysctls.get(sysctl)
+        {
+            change.edits.push(Edit::Original { sysctl: sysctl.clone(), before: None, after: Some(value.clone()) });
+        }
+    }
+    change
+}
+
+
+#[cfg(test)]
+mod tests;

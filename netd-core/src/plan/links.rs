@@ -1,0 +1,139 @@
+//! The steps for bridges and veth pairs: which go, which are born, which only change.
+
+use std::collections::BTreeSet;
+
+use netd_api::names::IfName;
+
+use crate::{
+    objects::{Address, Ns, Objects, Veth},
+    op::Op,
+};
+
+/// Links that go, because they are not wanted or cannot be changed into what is wanted.
+pub(super) struct Gone<'a> {
+    pub(super) veths: BTreeSet<&'a IfName>,
+    pub(super) bridges: BTreeSet<&'a IfName>,
+    /// The containers' ends that go with them.
+    peers: BTreeSet<(&'a Ns, &'a IfName)>,
+}
+
+impl Gone<'_> {
+    /// Whether an interface of a container goes, and with it its addresses and routes.
+    pub(super) fn inside(&self, ns: &Ns, link: &IfName) -> bool {
+        self.peers.contains(&(ns, link))
+    }
+}
+
+pub(super) fn gone<'a>(wanted: &'a Objects, observed: &'a Objects) -> Gone<'a> {
+    // A veth whose other end is not where it should be is made anew: what became of that end is not ours to guess.
+    let misplaced = |veth: &Veth, wish: &Veth| match (&veth.peer, &wish.peer) {
+        (Some(peer), Some(wish)) => peer.ns != wish.ns || peer.name != wish.name,
+        _ => true,
+    };
+    let veths = observed.veths.iter().filter(|(name, veth)| wanted.veths.get(*name).is_none_or(|wish| misplaced(veth, wish)));
+    let veths: BTreeSet<&IfName> = veths.map(|(name, _)| name).collect();
+    let bridges = observed.bridges.keys().filter(|name| !wanted.bridges.contains_key(*name)).collect();
+    let peers = |objects: &'a Objects| {
+        let veths = veths.iter().filter_map(|name| objects.veths.get(*name)?.peer.as_ref()).collect::<Vec<_>>();
+        veths.into_iter().map(|peer| (&peer.ns, &peer.name))
+    };
+    Gone { peers: peers(observed).chain(peers(wanted)).collect(), veths, bridges }
+}
+
+pub(super) fn born(ops: &mut Vec<Op>, wanted: &Objects, observed: &Objects, gone: &Gone<'_>) {
+    for (name, wish) in &wanted.bridges {
+        match observed.bridges.get(name) {
+            None => ops.push(Op::AddBridge(name.clone(), wish.clone())),
+            Some(bridge) => {
+                if bridge.mac != wish.mac {
+                    ops.push(Op::SetMac(Ns::Host, name.clone(), wish.mac));
+                }
+                if bridge.mtu != wish.mtu {
+                    ops.push(Op::SetMtu(Ns::Host, name.clone(), wish.mtu));
+                }
+            }
+        }
+    }
+    for (name, wish) in &wanted.veths {
+        match observed.veths.get(name).filter(|_| !gone.veths.contains(name)) {
+            None => {
+                ops.push(Op::AddVeth(name.clone(), wish.clone()));
+                if wish.isolated || wish.hairpin {
+                    ops.push(Op::SetPort { link: name.clone(), isolated: wish.isolated, hairpin: wish.hairpin });
+                }
+                ops.push(Op::SetAlias(name.clone(), wish.alias.clone()));
+                join(ops, name, wish, None);
+            }
+            Some(veth) => change(ops, name, wish, veth),
+        }
+    }
+}
+
+fn change(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: &Veth) {
+    if veth.mac != wish.mac {
+        ops.push(Op::SetMac(Ns::Host, name.clone(), wish.mac));
+    }
+    if veth.mtu != wish.mtu {
+        ops.push(Op::SetMtu(Ns::Host, name.clone(), wish.mtu));
+    }
+    if let (Some(peer), Some(wanted)) = (&veth.peer, &wish.peer) {
+        if peer.mac != wanted.mac {
+            ops.push(Op::SetMac(wanted.ns.clone(), wanted.name.clone(), wanted.mac));
+        }
+        if veth.mtu != wish.mtu {
+            ops.push(Op::SetMtu(wanted.ns.clone(), wanted.name.clone(), wish.mtu));
+        }
+    }
+    let moved = veth.bridge != wish.bridge;
+    if let (true, Some(bridge)) = (moved, &wish.bridge) {
+        ops.push(Op::SetMaster(name.clone(), bridge.clone()));
+    }
+    // A port that comes anew has both flags off.
+    let flags = if moved { (false, false) } else { (veth.isolated, veth.hairpin) };
+    if flags != (wish.isolated, wish.hairpin) {
+        ops.push(Op::SetPort { link: name.clone(), isolated: wish.isolated, hairpin: wish.hairpin });
+    }
+    if veth.alias != wish.alias {
+        ops.push(Op::SetAlias(name.clone(), wish.alias.clone()));
+    }
+    join(ops, name, wish, Some(veth));
+}
+
+/// The map entry before the blocks: a program drops what comes from an interface it does not know.
+fn join(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: Option<&Veth>) {
+    if let Some(slot) = wish.slot
+        && veth.and_then(|veth| veth.slot) != Some(slot)
+    {
+        ops.push(Op::AddSlot(name.clone(), slot));
+    }
+    if wish.on_blocks && !veth.is_some_and(|veth| veth.on_blocks) {
+        ops.push(Op::JoinBlocks(name.clone()));
+    }
+}
+
+/// Bridges first, then the containers' ends, then the host's: the last one is the moment from which packets flow.
+pub(super) fn up(ops: &mut Vec<Op>, wanted: &Objects, observed: &Objects, gone: &Gone<'_>) {
+    for (name, wish) in &wanted.bridges {
+        if observed.bridges.get(name).map(|bridge| bridge.up).unwrap_or(false) != wish.up {
+            ops.push(Op::SetUp(Ns::Host, name.clone(), wish.up));
+        }
+    }
+    for (name, wish) in &wanted.veths {
+        let veth = observed.veths.get(name).filter(|_| !gone.veths.contains(name));
+        if let Some(peer) = &wish.peer
+            && veth.and_then(|veth| veth.peer.as_ref()).is_some_and(|peer| peer.up) != peer.up
+        {
+            ops.push(Op::SetUp(peer.ns.clone(), peer.name.clone(), peer.up));
+        }
+        if veth.is_some_and(|veth| veth.up) != wish.up {
+            ops.push(Op::SetUp(Ns::Host, name.clone(), wish.up));
+        }
+    }
+}
+
+/// Tells the neighbours about a container's new address.
+pub(super) fn announce(wanted: &Objects, address: &Address) -> Option<Op> {
+    let here = |veth: &&Veth| veth.peer.as_ref().is_some_and(|peer| peer.ns == address.ns && peer.name == address.link);
+    let mac = wanted.veths.values().find(here)?.peer.as_ref()?.mac;
+    Some(Op::Announce { ns: address.ns.clone(), link: address.link.clone(), mac, address: address.net.addr() })
+}

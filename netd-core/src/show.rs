@@ -1,0 +1,104 @@
+//! The wish as people and programs see it. Never shows what the kernel does; the daemon adds counters and port states.
+
+use netd_api::{
+    addr::Family,
+    names::{ContainerId, NetworkName},
+    spec::Driver,
+    view::{AttachmentView, ContainerView, Kind, MemberView, NetworkView, PortState, PortView, Presence, SubnetView},
+};
+
+use crate::{
+    change,
+    desired::{Attachment, Container, Desired, Network, Origin, Pool, Published},
+    host::Host,
+    ipam,
+};
+
+/// A network with its members and how many of its addresses are used.
+pub fn network(desired: &Desired, network: &Network, host: &Host) -> NetworkView {
+    NetworkView {
+        name: network.name.clone(),
+        driver: Driver::Bridge,
+        bridge: network.bridge.clone(),
+        mtu: network.mtu.unwrap_or_else(|| host.mtu()),
+        internal: network.internal,
+        routed: network.routed.iter().copied().collect(),
+        masquerade: network.masquerade,
+        icc: network.icc,
+        subnets: network.pools.iter().map(|pool| subnet(desired, &network.name, pool)).collect(),
+        labels: network.labels.clone(),
+        containers: desired.members(&network.name).map(|(container, attachment)| member(container, attachment)).collect(),
+    }
+}
+
+fn subnet(desired: &Desired, network: &NetworkName, pool: &Pool) -> SubnetView {
+    let used = desired.used(network, pool.subnet.family());
+    SubnetView {
+        subnet: pool.subnet,
+        gateway: pool.gateway,
+        ip_range: pool.range,
+        excludes: pool.excludes.clone(),
+        used: used.map_or(0, ipam::Ranges::count),
+        free: ipam::free(pool, used),
+    }
+}
+
+fn member(container: &Container, attachment: &Attachment) -> MemberView {
+    MemberView { container: container.name.clone(), ifname: attachment.ifname.clone(), addresses: attachment.addresses.clone(), mac: attachment.mac }
+}
+
+/// A container with its interfaces and ports; counters are the daemon's to add.
+pub fn container(desired: &Desired, container: &Container) -> ContainerView {
+    ContainerView {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        namespace: container.namespace.clone(),
+        kind: match container.origin {
+            Origin::Made => Kind::Made,
+            Origin::Adopted { .. } => Kind::Adopted,
+        },
+        state: if desired.is_absent(&container.id) { Presence::Absent } else { Presence::Running },
+        netns: container.netns(),
+        labels: container.labels.clone(),
+        attachments: container.attachments.iter().map(|each| attachment(desired, each)).collect(),
+        ports: desired.publishes_of(&container.id).map(|(_, published)| port(desired, container, published)).collect(),
+    }
+}
+
+fn attachment(desired: &Desired, attachment: &Attachment) -> AttachmentView {
+    let network = desired.networks().get(&attachment.network);
+    AttachmentView {
+        network: attachment.network.clone(),
+        ifname: attachment.ifname.clone(),
+        host_ifname: attachment.host_ifname.clone(),
+        mac: attachment.mac,
+        addresses: attachment.addresses.clone(),
+        gateways: network.into_iter().flat_map(|network| network.pools.iter().filter_map(|pool| pool.gateway)).collect(),
+        counters: None,
+    }
+}
+
+/// The published ports of one container, or of all.
+pub fn ports(desired: &Desired, of: Option<&ContainerId>) -> Vec<PortView> {
+    let view = |(id, published): (&ContainerId, &Published)| Some(port(desired, desired.containers().get(id)?, published));
+    match of {
+        Some(id) => desired.publishes_of(id).map(|(key, published)| (&key.container, published)).filter_map(view).collect(),
+        None => desired.publishes().iter().map(|(key, published)| (&key.container, published)).filter_map(view).collect(),
+    }
+}
+
+/// One published port; whether it is held is the daemon's to add.
+pub fn port(desired: &Desired, container: &Container, published: &Published) -> PortView {
+    let absent = desired.is_absent(&container.id);
+    let target = |family: Family| change::publish::target(container, family, |name| desired.networks().get(name).map(AsRef::as_ref));
+    PortView {
+        container: container.name.clone(),
+        address: published.address,
+        host: published.host,
+        target: published.target,
+        protocol: published.protocol,
+        targets: change::publish::families(published).into_iter().filter_map(target).collect(),
+        state: if absent { PortState::Waiting } else { PortState::Active },
+        note: if absent { format!("the network namespace {} has gone", container.netns()) } else { String::new() },
+    }
+}

@@ -1,0 +1,87 @@
+//! The door to the kernel: what is there is observed, what is planned is applied one step at a time. Decides nothing.
+
+use netd_api::spec::Source;
+use netd_core::{
+    host::{Found, Host},
+    objects::Objects,
+    op::Op,
+};
+
+/// What to look at.
+#[derive(Debug, Clone, Copy)]
+pub enum Look<'a> {
+    /// All objects with our mark, and of the wanted ones those that cannot carry a mark (sysctls, what is inside containers' namespaces).
+    Everything(&'a Objects),
+    /// Only objects with the same keys as these; what else there is does not show.
+    At(&'a Objects),
+}
+
+/// A kernel: Linux, or a fake in memory that refuses what Linux refuses.
+///
+/// Calls are answered within microseconds to a few milliseconds, so they are not futures: the one task that owns the state makes them itself.
+pub trait Kernel: Send {
+    /// What is there. An object that vanishes while it is looked at is not there.
+    fn observe(&mut self, look: Look<'_>) -> Result<Objects, ObserveError>;
+
+    /// Does one step. A step whose effect is there already is no error where the doc of the `Op` says so.
+    fn apply(&mut self, op: &Op) -> Result<(), ApplyError>;
+
+    /// Forgets what was opened for the steps of one plan: an adopted namespace must not be kept alive by us.
+    fn settle(&mut self);
+
+    /// The host's own facts, read anew.
+    fn host(&mut self) -> Result<Host, ObserveError>;
+
+    /// The namespace of a container that somebody else made: checked to be one, and not the host's.
+    fn find(&mut self, source: &Source) -> Result<Found, KernelError>;
+}
+
+/// The kernel could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what} from the kernel")]
+pub struct ObserveError {
+    /// What was to be read.
+    pub what: String,
+    /// Why it could not be.
+    #[source]
+    pub cause: KernelError,
+}
+
+/// A step could not be done.
+#[derive(Debug, thiserror::Error)]
+#[error("could not apply `{op}`")]
+pub struct ApplyError {
+    /// The step.
+    pub op: Box<Op>,
+    /// Why.
+    #[source]
+    pub cause: KernelError,
+}
+
+/// Why the kernel refused, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// A system call or netlink request failed: extack's text, if there was one, and the errno's.
+    #[error("{}{}", .said.as_ref().map(|said| format!("{said}: ")).unwrap_or_default(), std::io::Error::from_raw_os_error(*.errno))]
+    Errno {
+        /// The error number (errno(3)).
+        errno: i32,
+        /// What the kernel said besides (NLMSGERR_ATTR_MSG).
+        said: Option<String>,
+    },
+    /// A host port is held by somebody else.
+    #[error("port is in use by {holder}")]
+    PortTaken {
+        /// The process, socket or container that holds it.
+        holder: String,
+    },
+    /// `nft` refused the ruleset; its own words.
+    #[error("nft: {0}")]
+    Nft(String),
+    /// The namespace is not what it should be.
+    #[error("{0}")]
+    Namespace(String),
+    /// The eBPF part; the verifier's last lines ride along.
+    #[error("{0}")]
+    Bpf(String),
+}
