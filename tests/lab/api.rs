@@ -1,0 +1,88 @@
+//! Asking netd through its API, by the client that netctl uses, and by bytes of a story's own. Never through anything else.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+};
+
+use netd_api::{
+    client::{Client, ClientError},
+    fault::Fault,
+    message::{Reply, Request},
+    view::{Cleanup, Status},
+};
+
+use crate::{Lab, wait::PATIENCE};
+
+impl Lab {
+    /// A client of the daemon.
+    pub fn api(&self) -> Client {
+        Client::at(self.netd().socket())
+    }
+
+    /// Asks for something; a refusal is an answer, no answer is a panic.
+    #[track_caller]
+    pub fn asks(&self, request: &Request) -> Result<Reply, Fault> {
+        match self.api().send(request) {
+            Ok(reply) => Ok(reply),
+            Err(ClientError::Refused(fault)) => Err(fault),
+            Err(why) => panic!("netd did not answer {request:?}: {why}\n{}", self.netd().log()),
+        }
+    }
+
+    /// Asks for something that must be done.
+    #[track_caller]
+    pub fn done(&self, request: &Request) -> Reply {
+        self.asks(request)
+            .unwrap_or_else(|fault| panic!("{request:?} was refused: {} ({:?}; {})", fault.what, fault.code, fault.hint))
+    }
+
+    /// Asks for something that must be refused.
+    #[track_caller]
+    pub fn refused(&self, request: &Request) -> Fault {
+        match self.asks(request) {
+            Err(fault) => fault,
+            Ok(reply) => panic!("{request:?} should have been refused, but: {reply:?}"),
+        }
+    }
+
+    /// How the daemon is.
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        match self.done(&Request::Status) {
+            Reply::Status(status) => *status,
+            other => panic!("a status was asked for, not {other:?}"),
+        }
+    }
+
+    /// What netd would mend now.
+    #[track_caller]
+    pub fn plan(&self) -> Vec<String> {
+        match self.done(&Request::Plan) {
+            Reply::Plan(plan) => plan.ops,
+            other => panic!("a plan was asked for, not {other:?}"),
+        }
+    }
+
+    /// Has netd forget and remove everything.
+    #[track_caller]
+    pub fn cleanup(&self) -> Cleanup {
+        match self.done(&Request::Cleanup) {
+            Reply::Cleanup(cleanup) => cleanup,
+            other => panic!("a cleanup was asked for, not {other:?}"),
+        }
+    }
+
+    /// Sends bytes as they are and gives what came back until the daemon hung up.
+    #[track_caller]
+    pub fn sends(&self, bytes: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.netd().socket()).expect("netd listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
+        // The daemon may hang up before all of a bad request is sent.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}

@@ -1,0 +1,170 @@
+//! The daemon under test: started, stopped, killed and started again as an operator or a crash would. Never talks to it but to see that it is up.
+
+use std::{
+    fs::{self, File},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    host::Host,
+    wait::{PATIENCE, poll},
+};
+
+/// Where the daemon listens, inside the private host.
+pub const SOCKET: &str = "/run/netd/netd.sock";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Netd {
+    host: Arc<Host>,
+    child: Mutex<Option<Child>>,
+}
+
+impl Netd {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self {
+            host,
+            child: Mutex::new(None),
+        }
+    }
+
+    /// Starts it and waits until it answers.
+    #[track_caller]
+    pub fn start(&self) {
+        self.start_with(&[], &[]);
+    }
+
+    /// Starts it with arguments and environment, and waits until it answers.
+    #[track_caller]
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) {
+        self.launch(arguments, environment);
+        let up = poll(PATIENCE, || {
+            if let Some(status) = self.ended() {
+                panic!("netd ended at its start ({status}):\n{}", self.log());
+            }
+            UnixStream::connect(self.socket()).ok()
+        });
+        assert!(up.is_some(), "netd does not answer:\n{}", self.log());
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) {
+        let mut child = self.child();
+        assert!(child.is_none(), "netd runs already");
+        let log = File::options()
+            .append(true)
+            .create(true)
+            .open(self.log_path())
+            .expect("the scratch directory can be written");
+        let errors = log.try_clone().expect("a descriptor can be duplicated");
+        let mut command = self.host.ours("netd");
+        command.args(arguments).envs(environment.iter().copied()).env("RUST_BACKTRACE", "1");
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        *child = Some(
+            command
+                .spawn()
+                .unwrap_or_else(|why| panic!("cannot start netd: {why}; build it first: cargo build -p netd -p netctl")),
+        );
+    }
+
+    /// Starts it where it cannot work, waits for its end and gives its status and what it printed.
+    #[track_caller]
+    pub fn fails_to_start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+        let before = self.log().len();
+        self.launch(arguments, environment);
+        let status = poll(PATIENCE, || self.ended());
+        let said = self.log().split_off(before);
+        let status = status.unwrap_or_else(|| panic!("netd started all the same:\n{said}"));
+        (status.code().unwrap_or(-1), said)
+    }
+
+    /// Kills it, with no chance to do anything more.
+    pub fn kill9(&self) {
+        let mut child = self.child().take().expect("netd runs");
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    /// Asks it to stop, and waits until it did.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.signal(Signal::SIGTERM);
+        let status = poll(PATIENCE, || self.ended());
+        let status = status.unwrap_or_else(|| panic!("netd does not stop:\n{}", self.log()));
+        assert!(status.success(), "netd stopped with {status}:\n{}", self.log());
+    }
+
+    /// Stops it and starts it again.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Kills it and starts it again.
+    #[track_caller]
+    pub fn crash(&self) {
+        self.kill9();
+        self.start();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("it is our child");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child().as_ref().expect("netd runs").id()
+    }
+
+    /// Whether it has been started and not yet been ended by this lab.
+    pub fn runs(&self) -> bool {
+        self.child().is_some()
+    }
+
+    /// Its socket as the machine sees it.
+    pub fn socket(&self) -> PathBuf {
+        self.host.path(SOCKET)
+    }
+
+    /// All it logged, over all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.host.scratch.path().join("netd.log")
+    }
+
+    /// How it ended, if it did; it can be started again then.
+    fn ended(&self) -> Option<std::process::ExitStatus> {
+        let mut child = self.child();
+        let status = child.as_mut()?.try_wait().expect("it is our child")?;
+        *child = None;
+        Some(status)
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().expect("nobody panics with the child in hand")
+    }
+}
+
+impl Drop for Netd {
+    fn drop(&mut self) {
+        if let Ok(mut child) = self.child.lock()
+            && let Some(mut child) = child.take()
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
