@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::setup::{self, Need, Words};
+use crate::shell;
 use crate::test;
 use crate::workspace::{Profile, Workspace};
-use crate::shell;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     shell::must_be_root("demo")?;

@@ -1,14 +1,14 @@
 //! The tasks of the workshop, one enum of them. Never part of the product: it depends on no crate of ours.
 #![forbid(unsafe_code)]
 
-mod setup;
-mod ebpf;
-mod test;
-mod guest;
-mod demo;
 mod bench;
-mod tidy;
+mod demo;
+mod ebpf;
+mod guest;
+mod setup;
 mod shell;
+mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! Finds or installs what building and testing need. Never removes what is there, and never starts a service.
 
-mod programs;
 mod emulator;
 mod kernels;
+mod programs;
 mod quiet;
 
 use std::process::Command;
@@ -13,8 +13,8 @@ use anyhow::{Result, bail};
 use crate::workspace::Workspace;
 use crate::{ebpf, shell};
 
-pub(crate) use kernels::Kernel;
 pub(crate) use emulator::Emulator;
+pub(crate) use kernels::Kernel;
 
 /// The parts that a task can need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,14 +127,20 @@ fn by_hand(workspace: &Workspace, missing: &[Need]) -> Result<()> {
     for line in lines {
         println!("  {line}");
     }
-    println!("\nElsewhere install the same programs with the system's own package manager. {}", ebpf::ELSEWHERE);
+    println!(
+        "\nElsewhere install the same programs with the system's own package manager. {}",
+        ebpf::ELSEWHERE
+    );
     bail!("something is missing and this is not root on Debian or Ubuntu; run the commands above, then this again");
 }
 
 /// An apt-get that asks nothing and waits for another one to finish.
 pub(crate) fn apt_get(args: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command.args(["-o", "DPkg::Lock::Timeout=600"]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+        .args(["-o", "DPkg::Lock::Timeout=600"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
@@ -147,6 +153,8 @@ pub(crate) fn apt_get_install(packages: &[String]) -> Command {
 
 /// Whether apt knows a package that it could install.
 pub(crate) fn is_offered(package: &str) -> bool {
-    shell::output(Command::new("apt-cache").args(["policy", package]))
-        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)")))
+    shell::output(Command::new("apt-cache").args(["policy", package])).is_ok_and(|text| {
+        text.lines()
+            .any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)"))
+    })
 }

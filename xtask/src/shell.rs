@@ -11,7 +11,10 @@ use anyhow::{Context as _, Result, bail};
 /// Shows the command as one would type it and runs it on our own terminal.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("  $ {}", typed(command));
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{}`", typed(command)))?;
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("could not start `{}`", typed(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", typed(command));
     }
@@ -22,14 +25,25 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitCode> {
     println!("  $ {}", typed(command));
     let status = command.status().with_context(|| format!("could not start `{}`", typed(command)))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// Runs a command silently and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("could not start `{}`", typed(command)))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("could not start `{}`", typed(command)))?;
     if !output.status.success() {
-        bail!("`{}` failed: {}\n{}", typed(command), output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+        bail!(
+            "`{}` failed: {}\n{}",
+            typed(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -53,14 +67,22 @@ pub(crate) fn typed(command: &Command) -> String {
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Where a program is: in PATH, in cargo's own folder or in the system's folders, which PATH may lack for non-root users.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(cargo_home().map(|home| home.join("bin"))).chain(system).map(|dir| dir.join(program)).find(|file| is_program(file))
+    std::env::split_paths(&path)
+        .chain(cargo_home().map(|home| home.join("bin")))
+        .chain(system)
+        .map(|dir| dir.join(program))
+        .find(|file| is_program(file))
 }
 
 fn is_program(file: &Path) -> bool {
@@ -78,7 +100,9 @@ pub(crate) fn rustup_home() -> Option<PathBuf> {
 }
 
 fn home_folder(variable: &str, name: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(name)))
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(name)))
 }
 
 /// Whether we run as root: /proc/self belongs to the effective user.
@@ -107,7 +131,9 @@ mod tests {
 
     #[test]
     fn a_failed_command_says_what_and_why() {
-        let why = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
+        let why = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
         assert!(why.contains("exit status: 3") && why.contains("no such thing"), "{why}");
     }
 }

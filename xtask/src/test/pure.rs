@@ -15,9 +15,15 @@ pub(super) fn run(workspace: &Workspace) -> Result<Count> {
     setup::run(workspace, &[Need::Toolchain], Words::Changes)?;
     let mut count = Count::default();
     count += step::run("format", &mut workspace.cargo(&["fmt", "--all", "--check"]))?;
-    count += step::run("format of the eBPF programs", &mut workspace.cargo(&["fmt", "--check", "--manifest-path", EBPF]))?;
+    count += step::run(
+        "format of the eBPF programs",
+        &mut workspace.cargo(&["fmt", "--check", "--manifest-path", EBPF]),
+    )?;
     count += house_rules(workspace)?;
-    count += step::run("lints", &mut workspace.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    count += step::run(
+        "lints",
+        &mut workspace.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    )?;
     count += step::run("unit tests", &mut workspace.cargo(&["test", "--quiet", "--no-fail-fast"]))?;
     if workspace.root.join("netd-ebpf/src/lib.rs").exists() {
         let target = workspace.target.join("ebpf-host");

@@ -26,7 +26,11 @@ pub(super) fn run_within(title: &str, limit: Limit, command: &mut Command) -> Re
     println!("\n-- {title}\n  $ {}", shell::typed(command));
     let start = Instant::now();
     let mut limited = limited(limit, command);
-    let mut child = limited.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("could not start `{}`", shell::typed(command)))?;
+    let mut child = limited
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("could not start `{}`", shell::typed(command)))?;
     let mut count = Count::default();
     for line in BufReader::new(child.stdout.take().context("no output to read")?).split(b'\n') {
         let line = line.context("could not read the output")?;
@@ -40,19 +44,27 @@ pub(super) fn run_within(title: &str, limit: Limit, command: &mut Command) -> Re
     if !status.success() && count.is_good() {
         count += Count::FAILURE;
     }
-    let verdict = if count.is_good() { "ok".to_owned() } else { format!("FAILED ({status})") };
+    let verdict = if count.is_good() {
+        "ok".to_owned()
+    } else {
+        format!("FAILED ({status})")
+    };
     println!("-- {title}: {verdict}, {count}, {:.0} s", start.elapsed().as_secs_f64());
     Ok(count)
 }
 
 /// The same command under coreutils' `timeout`, which ends its children too.
 fn limited(limit: Limit, command: &Command) -> Command {
-    let Limit::InCi(limit) = limit else { return same(command, Command::new(command.get_program())) };
+    let Limit::InCi(limit) = limit else {
+        return same(command, Command::new(command.get_program()));
+    };
     if std::env::var_os("CI").is_none() {
         return same(command, Command::new(command.get_program()));
     }
     let mut timeout = Command::new("timeout");
-    timeout.args(["--verbose", "--kill-after=10", &limit.as_secs().to_string()]).arg(command.get_program());
+    timeout
+        .args(["--verbose", "--kill-after=10", &limit.as_secs().to_string()])
+        .arg(command.get_program());
     same(command, timeout)
 }
 
