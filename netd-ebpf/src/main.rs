@@ -1,0 +1,46 @@
+//! The programs, and the one match from reason to action. Never reads a packet or a map itself.
+#![no_std]
+#![no_main]
+
+mod handle;
+mod maps;
+mod read;
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use netd_abi::{Action, Direction, Why};
+
+use crate::handle::handle;
+
+/// Ingress of every host-side veth.
+#[classifier]
+fn from_container(ctx: TcContext) -> i32 {
+    action(handle(&ctx, Direction::FromContainer))
+}
+
+/// Egress of every host-side veth.
+#[classifier]
+fn to_container(ctx: TcContext) -> i32 {
+    action(handle(&ctx, Direction::ToContainer))
+}
+
+/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain.
+#[inline(always)]
+fn action(why: Why) -> i32 {
+    match why.action() {
+        Action::Continue => TC_ACT_UNSPEC,
+        Action::Drop => TC_ACT_SHOT as i32,
+    }
+}
+
+/// Never in the finished program: the linker drops it, and the verifier would refuse a loop without end.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The licence that the kernel asks for; it gives some helpers to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,184 @@
+//! One typed accessor per map, over its pin. Never decides what an entry should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use netd_abi::maps::{ATTACHMENTS, COUNTERS, DROPS};
+use netd_abi::{Attachment, Counters, Direction, MapSpec, Why};
+
+use super::older::OlderCounters;
+use super::pins::{self, Pins};
+use super::{BpfError, Cause, older};
+
+/// All maps, each with what older layouts of it left.
+pub(crate) struct Maps {
+    /// From interface to attachment.
+    pub(crate) attachments: Attachments,
+    /// Per attachment and direction.
+    pub(crate) counters: CounterArray,
+    /// Per reason and direction.
+    pub(crate) drops: CounterArray,
+}
+
+impl Maps {
+    /// Opens the pins of today's layout and takes over what older ones hold.
+    pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
+        let mut attachments = Attachments::open(&pins.map(&ATTACHMENTS))?;
+        for path in pins.older(&ATTACHMENTS)? {
+            let Some(taken) = known(older::attachments(&path))? else { continue };
+            for (ifindex, attachment) in taken {
+                if !attachments.slots.contains_key(&ifindex) {
+                    attachments.put(ifindex, attachment.slot)?;
+                }
+            }
+            pins::remove(&path)?;
+        }
+        Ok(Self { attachments, counters: CounterArray::open(pins, &COUNTERS)?, drops: CounterArray::open(pins, &DROPS)? })
+    }
+
+    /// The kernel's numbers of all maps that programs use.
+    pub(crate) fn ids(&self) -> BTreeSet<u32> {
+        [self.attachments.id, self.counters.id, self.drops.id].into()
+    }
+}
+
+/// Map `ATTACHMENTS`. The daemon alone writes it, so that what it last read or wrote is kept beside it.
+pub(crate) struct Attachments {
+    map: HashMap<MapData, u32, Attachment>,
+    id: u32,
+    slots: BTreeMap<u32, u32>,
+    ifindexes: BTreeMap<u32, u32>,
+}
+
+impl Attachments {
+    fn open(path: &Path) -> Result<Self, BpfError> {
+        let (map, id) = open(path)?;
+        let map = HashMap::try_from(map).map_err(|error| opening(path, error))?;
+        let mut opened = Self { map, id, slots: BTreeMap::new(), ifindexes: BTreeMap::new() };
+        opened.read()?;
+        Ok(opened)
+    }
+
+    /// Reads the whole map: interface to slot.
+    pub(crate) fn read(&mut self) -> Result<&BTreeMap<u32, u32>, BpfError> {
+        let all: Result<BTreeMap<u32, u32>, MapError> =
+            self.map.iter().map(|entry| entry.map(|(ifindex, attachment)| (ifindex, attachment.slot))).collect();
+        self.slots = all.map_err(|error| BpfError::new("read the map ATTACHMENTS".to_owned(), error.into()))?;
+        self.ifindexes = self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex)).collect();
+        Ok(&self.slots)
+    }
+
+    /// The slot of this interface, as last read or written.
+    pub(crate) fn slot_of(&self, ifindex: u32) -> Option<u32> {
+        self.slots.get(&ifindex).copied()
+    }
+
+    /// Which interface has this slot.
+    pub(crate) fn ifindex_of(&self, slot: u32) -> Option<u32> {
+        self.ifindexes.get(&slot).copied()
+    }
+
+    /// Lets the programs count this interface under this slot.
+    pub(crate) fn put(&mut self, ifindex: u32, slot: u32) -> Result<(), BpfError> {
+        let tried = || format!("put interface #{ifindex} with slot {slot} into the map ATTACHMENTS");
+        if slot >= ATTACHMENTS.entries {
+            return Err(BpfError::new(tried(), Cause::NoSuchSlot(slot)));
+        }
+        self.map.insert(ifindex, Attachment { slot, flags: 0 }, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+        if let Some(before) = self.slots.insert(ifindex, slot).filter(|before| *before != slot) {
+            self.ifindexes.remove(&before);
+        }
+        self.ifindexes.insert(slot, ifindex);
+        Ok(())
+    }
+
+    /// Forgets an interface. None is no error.
+    pub(crate) fn remove(&mut self, ifindex: u32) -> Result<(), BpfError> {
+        match self.map.remove(&ifindex) {
+            Err(error) if !is_absent(&error) => {
+                return Err(BpfError::new(format!("remove interface #{ifindex} from the map ATTACHMENTS"), error.into()));
+            }
+            _ => {}
+        }
+        if let Some(slot) = self.slots.remove(&ifindex).filter(|slot| self.ifindexes.get(slot) == Some(&ifindex)) {
+            self.ifindexes.remove(&slot);
+        }
+        Ok(())
+    }
+}
+
+/// A map of counters: what the programs count now, and what those of an older layout counted.
+pub(crate) struct CounterArray {
+    map: PerCpuArray<MapData, Counters>,
+    id: u32,
+    name: &'static str,
+    older: Vec<OlderCounters>,
+    cpus: usize,
+}
+
+impl CounterArray {
+    fn open(pins: &Pins, spec: &MapSpec) -> Result<Self, BpfError> {
+        let path = pins.map(spec);
+        let (map, id) = open(&path)?;
+        let map = PerCpuArray::try_from(map).map_err(|error| opening(&path, error))?;
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| BpfError::new(format!("read {file}"), error.into()))?;
+        let mut older = Vec::new();
+        for path in pins.older(spec)? {
+            older.extend(known(OlderCounters::open(&path, cpus))?);
+        }
+        Ok(Self { map, id, name: spec.name, older, cpus })
+    }
+
+    /// The sum over all CPUs at this place.
+    pub(crate) fn get(&self, at: u32) -> Result<Counters, BpfError> {
+        let values = self.map.get(&at, 0).map_err(|error| BpfError::new(format!("read counter {at} of the map {}", self.name), error.into()))?;
+        let now = values.iter().fold(Counters::ZERO, |sum, cpu| sum.plus(*cpu));
+        self.older.iter().try_fold(now, |sum, older| Ok(sum.plus(older.get(at)?)))
+    }
+
+    /// Sets this place to zero. What is counted at the same moment may be lost: only for a slot that nobody uses.
+    pub(crate) fn zero(&mut self, at: u32) -> Result<(), BpfError> {
+        let tried = || format!("zero counter {at} of the map {}", self.name);
+        let zero = PerCpuValues::try_from(vec![Counters::ZERO; self.cpus]).map_err(|error| BpfError::new(tried(), error.into()))?;
+        self.map.set(at, zero, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+        self.older.iter().try_for_each(|older| older.zero(at))
+    }
+}
+
+/// What each reason counted, in both directions.
+pub(crate) fn reasons(drops: &CounterArray) -> Result<Vec<(Why, [Counters; 2])>, BpfError> {
+    let [from, to] = Direction::ALL;
+    Why::ALL.into_iter().map(|why| Ok((why, [drops.get(why.counter_of(from))?, drops.get(why.counter_of(to))?]))).collect()
+}
+
+/// A map of another layout, if it is one that can be read. One that cannot stays pinned and is said, and netd goes on without it.
+fn known<T>(older: Result<T, BpfError>) -> Result<Option<T>, BpfError> {
+    match older {
+        Err(error) if matches!(error.cause, Cause::UnknownLayout) => {
+            tracing::warn!(why = error.line(), "left a map of another layout alone");
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// The map pinned here, and the kernel's number of it.
+fn open(path: &Path) -> Result<(Map, u32), BpfError> {
+    let data = MapData::from_pin(path).map_err(|error| opening(path, error))?;
+    let id = data.info().map_err(|error| opening(path, error))?.id();
+    Ok((Map::from_map_data(data).map_err(|error| opening(path, error))?, id))
+}
+
+fn opening(path: &Path, error: MapError) -> BpfError {
+    BpfError::new(format!("open the map pinned at {}", path.display()), error.into())
+}
+
+/// Whether the kernel says that there is no such entry.
+fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound | MapError::ElementNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
+    }
+}

@@ -1,0 +1,96 @@
+//! The embedded eBPF object: what build it is, and how it gets into the kernel. Never attaches a program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use aya::EbpfLoader;
+use aya::programs::SchedClassifier;
+use netd_abi::Direction;
+
+use super::pins::Pins;
+use super::{BpfError, Cause};
+
+/// The object that netd/build.rs made; empty when it was told to skip that.
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netd-ebpf"));
+
+/// What one build of the programs is known by: in the names of filters and pins.
+pub(crate) fn build() -> String {
+    // FNV-1a with 64 bits: it only tells builds apart.
+    let hash = OBJECT.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// The program of one direction: its function's name in netd-ebpf.
+pub(crate) fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::FromContainer => "from_container",
+        Direction::ToContainer => "to_container",
+    }
+}
+
+/// A program in the kernel.
+pub(crate) struct Program {
+    fd: OwnedFd,
+    /// The kernel's number of it.
+    pub(crate) id: u32,
+    maps: BTreeSet<u32>,
+}
+
+impl Program {
+    /// For the filter that shall run it.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The program pinned here.
+    pub(crate) fn open(path: &Path) -> Result<Self, BpfError> {
+        let failed = |cause| BpfError::new(format!("open the program pinned at {}", path.display()), cause);
+        let program = SchedClassifier::from_pin(path).map_err(|error| failed(error.into()))?;
+        let info = program.info().map_err(|error| failed(error.into()))?;
+        let maps = info.map_ids().map_err(|error| failed(error.into()))?.unwrap_or_default();
+        let fd = program.fd().map_err(|error| failed(error.into()))?.as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
+        Ok(Self { fd, id: info.id(), maps: maps.into_iter().collect() })
+    }
+
+    /// Whether it works on these maps and no others of ours: a program whose maps' pins were lost counts where nobody reads.
+    pub(crate) fn works_on(&self, maps: &BTreeSet<u32>) -> bool {
+        self.maps == *maps
+    }
+}
+
+/// Loads the object: makes and pins the maps that have no pin yet, and pins both programs.
+pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
+    let failed = |cause: Cause| BpfError::new("load the eBPF object".to_owned(), cause);
+    // aya takes the pin of each map as the truth, and keeps borrowed paths.
+    let paths: Vec<(&str, PathBuf)> = netd_abi::MAPS.iter().map(|map| (map.name, pins.map(map))).collect();
+    let mut loader = EbpfLoader::new();
+    for (name, path) in &paths {
+        loader.map_pin_path(name, path.as_path());
+    }
+    let mut object = loader.load(OBJECT).map_err(|error| failed(error.into()))?;
+    for direction in Direction::ALL {
+        let program = object.program_mut(name(direction)).ok_or_else(|| failed(Cause::NoProgram(name(direction))))?;
+        let classifier: &mut SchedClassifier = program.try_into().map_err(|error: aya::programs::ProgramError| failed(error.into()))?;
+        classifier.load().map_err(|error| failed(error.into()))?;
+        let path = pins.program(direction);
+        if path.exists() {
+            fs::remove_file(&path).map_err(|error| failed(error.into()))?;
+        }
+        classifier.pin(&path).map_err(|error| failed(error.into()))?;
+    }
+    drop(object);
+    drop(loader);
+    release_memory();
+    Ok(())
+}
+
+/// Parsing took some tens of megabytes for a moment (the kernel's BTF); a daemon that sleeps gives them back.
+fn release_memory() {
+    // SAFETY: malloc_trim only returns free pages of the C library's heap to the kernel; it may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The pin directory: what each pin is called, which ones are of this build and layout, and which are older. Never reads what is in a map.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{MapData, MapType};
+use netd_abi::{Direction, MapKind, MapSpec};
+
+use super::{BpfError, object};
+
+/// The directory of all pins. (A BPF file system takes no dot in a name.)
+#[derive(Debug)]
+pub(crate) struct Pins {
+    dir: PathBuf,
+    build: String,
+}
+
+impl Pins {
+    /// Makes the directory where it is missing.
+    pub(crate) fn open(dir: &Path) -> Result<Self, BpfError> {
+        fs::create_dir_all(dir).map_err(|error| BpfError::new(format!("make the directory {}", dir.display()), error.into()))?;
+        Ok(Self { dir: dir.to_owned(), build: object::build() })
+    }
+
+    /// The build of the embedded programs.
+    pub(crate) fn build(&self) -> &str {
+        &self.build
+    }
+
+    /// Where a map of today's layout is pinned: `COUNTERS_v1`.
+    pub(crate) fn map(&self, spec: &MapSpec) -> PathBuf {
+        self.dir.join(format!("{}{}", prefix(spec), spec.version))
+    }
+
+    /// Where a program of this build is pinned: `from_container_0123456789abcdef`.
+    pub(crate) fn program(&self, direction: Direction) -> PathBuf {
+        self.dir.join(format!("{}_{}", object::name(direction), self.build))
+    }
+
+    /// The pins of a map in layouts other than today's, oldest name first.
+    pub(crate) fn older(&self, spec: &MapSpec) -> Result<Vec<PathBuf>, BpfError> {
+        let current = self.map(spec);
+        let mut older: Vec<PathBuf> = self.all()?.into_iter().filter(|path| *path != current && starts_with(path, &prefix(spec))).collect();
+        older.sort();
+        Ok(older)
+    }
+
+    /// Sets a map aside that has the pin of today's layout but not its shape, so that one of today's shape can be made.
+    pub(crate) fn set_aside_misfits(&self) -> Result<(), BpfError> {
+        for spec in &netd_abi::MAPS {
+            let path = self.map(spec);
+            let failed = |cause| BpfError::new(format!("check the map pinned at {}", path.display()), cause);
+            let map = match MapData::from_pin(&path) {
+                Ok(map) => map,
+                Err(_) if !path.exists() => continue,
+                Err(error) => return Err(failed(error.into())),
+            };
+            let info = map.info().map_err(|error| failed(error.into()))?;
+            let kind = match spec.kind {
+                MapKind::Hash => MapType::Hash,
+                MapKind::PerCpuArray => MapType::PerCpuArray,
+            };
+            let fits = info.map_type().is_ok_and(|found| found == kind)
+                && (info.key_size(), info.value_size(), info.max_entries()) == (spec.key, spec.value, spec.entries);
+            if !fits {
+                let aside = self.dir.join(format!("{}{}_was_{}", prefix(spec), spec.version, info.id()));
+                fs::rename(&path, aside).map_err(|error| failed(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the pins of programs of other builds. Filters that still run them keep them alive until they are replaced.
+    pub(crate) fn remove_older_programs(&self) -> Result<(), BpfError> {
+        for direction in Direction::ALL {
+            let current = self.program(direction);
+            for path in self.all()? {
+                if path != current && starts_with(&path, &format!("{}_", object::name(direction))) {
+                    remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory and all that is in it.
+    pub(crate) fn remove_all(&self) -> Result<(), BpfError> {
+        for path in self.all()? {
+            remove(&path)?;
+        }
+        match fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BpfError::new(format!("remove the directory {}", self.dir.display()), error.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn all(&self) -> Result<Vec<PathBuf>, BpfError> {
+        let failed = |error: io::Error| BpfError::new(format!("list the pins in {}", self.dir.display()), error.into());
+        match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries.map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect(),
+        }
+    }
+}
+
+/// Removes a pin. What it pinned goes with its last user.
+pub(crate) fn remove(path: &Path) -> Result<(), BpfError> {
+    fs::remove_file(path).map_err(|error| BpfError::new(format!("remove the pin {}", path.display()), error.into()))
+}
+
+/// What the pins of a map begin with, in every layout.
+fn prefix(spec: &MapSpec) -> String {
+    format!("{}_v", spec.name)
+}
+
+fn starts_with(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_say_layout_and_build_and_have_no_dot() {
+        let pins = Pins { dir: "/pins".into(), build: "0123456789abcdef".into() };
+        assert_eq!(pins.map(&netd_abi::maps::COUNTERS), Path::new("/pins/COUNTERS_v1"));
+        assert_eq!(pins.program(Direction::ToContainer), Path::new("/pins/to_container_0123456789abcdef"));
+    }
+
+    #[test]
+    fn maps_of_another_layout_are_found_beside_todays() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["COUNTERS_v1", "COUNTERS_v0", "COUNTERS_v1_was_7", "ATTACHMENTS_v0", "from_container_0"] {
+            fs::write(dir.path().join(name), []).unwrap();
+        }
+        let pins = Pins::open(dir.path()).unwrap();
+        let older = pins.older(&netd_abi::maps::COUNTERS).unwrap();
+        assert_eq!(older, [dir.path().join("COUNTERS_v0"), dir.path().join("COUNTERS_v1_was_7")]);
+        pins.remove_older_programs().unwrap();
+        assert!(!dir.path().join("from_container_0").exists());
+        pins.remove_all().unwrap();
+        assert!(!dir.path().exists());
+    }
+}

@@ -1,0 +1,3 @@
+//! The daemon's parts.
+
+pub mod bpf;
