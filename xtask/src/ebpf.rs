@@ -62,10 +62,7 @@ pub(crate) fn find() -> Result<Toolchain, Missing> {
     let wanted = std::env::var("NETD_BPF_TOOLCHAIN").ok();
     match (find_in(&toolchains, wanted.as_deref()), shell::find("bpf-linker")) {
         (Some(toolchain), Some(_)) => Ok(toolchain),
-        (toolchain, linker) => Err(Missing {
-            toolchain: toolchain.is_none(),
-            linker: linker.is_none(),
-        }),
+        (toolchain, linker) => Err(Missing { toolchain: toolchain.is_none(), linker: linker.is_none() }),
     }
 }
 
@@ -74,10 +71,7 @@ fn find_in(toolchains: &Path, wanted: Option<&str>) -> Option<Toolchain> {
     if wants("bpf") && toolchains.join("bpf").join(BPF_CORE).is_dir() {
         return Some(Toolchain::Bpf);
     }
-    let mut names = toolchains
-        .read_dir()
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names = toolchains.read_dir().ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let source = |name: &str| toolchains.join(name).join("lib/rustlib/src/rust/library/core").is_dir();
     (wants("nightly") && names.any(|name| name.starts_with("nightly") && source(&name))).then_some(Toolchain::Nightly)
 }
@@ -112,15 +106,7 @@ pub(crate) fn commands() -> Result<Vec<Command>> {
 /// Takes about 80 s on two cores; cargo shows each crate as it goes.
 fn install_linker(llvm: u32) -> Command {
     let mut cargo = Command::new("cargo");
-    cargo.args([
-        "install",
-        "bpf-linker",
-        "--version",
-        LINKER_VERSION,
-        "--locked",
-        "--no-default-features",
-        "--features",
-    ]);
+    cargo.args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked", "--no-default-features", "--features"]);
     cargo.arg(format!("llvm-{llvm}")).env("LLVM_PREFIX", llvm_folder(llvm));
     cargo
 }
@@ -138,21 +124,9 @@ struct RustPackages {
 
 impl RustPackages {
     fn offered() -> RustPackages {
-        let current = RustPackages {
-            compiler: "rustc",
-            cargo: "cargo",
-            core: "libstd-rust-dev-bpf",
-        };
-        let beside = RustPackages {
-            compiler: "rustc-web",
-            cargo: "cargo-web",
-            core: "libstd-rust-web-dev-bpf",
-        };
-        if !setup::is_offered(beside.core) && setup::is_offered(current.core) {
-            current
-        } else {
-            beside
-        }
+        let current = RustPackages { compiler: "rustc", cargo: "cargo", core: "libstd-rust-dev-bpf" };
+        let beside = RustPackages { compiler: "rustc-web", cargo: "cargo-web", core: "libstd-rust-web-dev-bpf" };
+        if !setup::is_offered(beside.core) && setup::is_offered(current.core) { current } else { beside }
     }
 
     /// The LLVM that the compiler was built with: bpf-linker must read its bitcode.
@@ -160,10 +134,7 @@ impl RustPackages {
         let tree = shell::output(Command::new("apt-cache").args(["depends", "--recurse", "--important", self.compiler]))?;
         match tree.lines().filter_map(llvm_version).max() {
             Some(version) => Ok(version),
-            None => bail!(
-                "apt does not say which libllvm {} depends on; run apt-get update. {ELSEWHERE}",
-                self.compiler
-            ),
+            None => bail!("apt does not say which libllvm {} depends on; run apt-get update. {ELSEWHERE}", self.compiler),
         }
     }
 }

@@ -49,18 +49,9 @@ pub(crate) struct Guest<'a> {
 pub(crate) fn run(workspace: &Workspace, series: &str, command: &[String]) -> Result<ExitCode> {
     setup::run(workspace, &[Need::Programs, Need::Emulator, Need::Kernels], Words::Changes)?;
     let kernel = Kernel::find(workspace, series).with_context(|| format!("kernel {series} is not there; run cargo xtask setup"))?;
-    let env = [(
-        "NETD_BIN_DIR",
-        workspace.binaries(crate::workspace::Profile::Dev).display().to_string(),
-    )];
+    let env = [("NETD_BIN_DIR", workspace.binaries(crate::workspace::Profile::Dev).display().to_string())];
     let emulator = Emulator::find(workspace).map_err(Error::msg)?;
-    let guest = Guest {
-        emulator: &emulator,
-        kernel: &kernel,
-        command,
-        env: &env,
-        folder: &workspace.root,
-    };
+    let guest = Guest { emulator: &emulator, kernel: &kernel, command, env: &env, folder: &workspace.root };
     match guest.boot(LIMIT, |line| println!("{line}"))? {
         Ended::Exit(code) => Ok(ExitCode::from(code)),
         Ended::Lost(why) => bail!("{why}\n{}", guest.last_words()),
@@ -79,10 +70,7 @@ impl Guest<'_> {
         let initramfs = initramfs::build(self, &work)?;
         let socket = work.join("virtiofs.sock");
         let files = Files::serve(self.emulator.files(), &socket, &work.join("virtiofsd.log"))?;
-        let mut machine = self
-            .machine(&initramfs, &socket)
-            .spawn()
-            .context("could not start qemu-system-x86_64")?;
+        let mut machine = self.machine(&initramfs, &socket).spawn().context("could not start qemu-system-x86_64")?;
         let ended = console::follow(&mut machine, &self.console(), limit, line);
         let _ = machine.kill();
         let _ = machine.wait();
@@ -108,9 +96,7 @@ impl Guest<'_> {
         // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it.
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
         qemu.args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
-        qemu.arg("-object")
-            .arg(format!("memory-backend-memfd,id=mem,size={MEMORY},share=on"))
-            .args(["-numa", "node,memdev=mem"]);
+        qemu.arg("-object").arg(format!("memory-backend-memfd,id=mem,size={MEMORY},share=on")).args(["-numa", "node,memdev=mem"]);
         qemu.arg("-chardev").arg(format!("socket,id=files,path={}", socket.display()));
         qemu.args(["-device", "vhost-user-fs-pci,chardev=files,tag=rootfs"]);
         qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(initramfs);
@@ -126,15 +112,8 @@ struct Files(Child);
 impl Files {
     fn serve(mut command: Command, socket: &Path, log: &Path) -> Result<Files> {
         let out = fs::File::create(log).with_context(|| format!("could not write {}", log.display()))?;
-        command
-            .arg(format!("--socket-path={}", socket.display()))
-            .args(["-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot"]);
-        let server = command
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .context("could not start virtiofsd")?;
+        command.arg(format!("--socket-path={}", socket.display())).args(["-o", "source=/", "-o", "cache=auto", "-o", "sandbox=chroot"]);
+        let server = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn().context("could not start virtiofsd")?;
         let mut files = Files(server);
         let deadline = Instant::now() + Duration::from_secs(20);
         while !socket.exists() {

@@ -127,20 +127,14 @@ fn by_hand(workspace: &Workspace, missing: &[Need]) -> Result<()> {
     for line in lines {
         println!("  {line}");
     }
-    println!(
-        "\nElsewhere install the same programs with the system's own package manager. {}",
-        ebpf::ELSEWHERE
-    );
+    println!("\nElsewhere install the same programs with the system's own package manager. {}", ebpf::ELSEWHERE);
     bail!("something is missing and this is not root on Debian or Ubuntu; run the commands above, then this again");
 }
 
 /// An apt-get that asks nothing and waits for another one to finish.
 pub(crate) fn apt_get(args: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["-o", "DPkg::Lock::Timeout=600"])
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-o", "DPkg::Lock::Timeout=600"]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
@@ -153,8 +147,6 @@ pub(crate) fn apt_get_install(packages: &[String]) -> Command {
 
 /// Whether apt knows a package that it could install.
 pub(crate) fn is_offered(package: &str) -> bool {
-    shell::output(Command::new("apt-cache").args(["policy", package])).is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)"))
-    })
+    shell::output(Command::new("apt-cache").args(["policy", package]))
+        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.ends_with("(none)")))
 }

@@ -11,10 +11,7 @@ use anyhow::{Context as _, Result, bail};
 /// Shows the command as one would type it and runs it on our own terminal.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("  $ {}", typed(command));
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("could not start `{}`", typed(command)))?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{}`", typed(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", typed(command));
     }
@@ -25,25 +22,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 pub(crate) fn run_to_end(command: &mut Command) -> Result<ExitCode> {
     println!("  $ {}", typed(command));
     let status = command.status().with_context(|| format!("could not start `{}`", typed(command)))?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// Runs a command silently and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("could not start `{}`", typed(command)))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("could not start `{}`", typed(command)))?;
     if !output.status.success() {
-        bail!(
-            "`{}` failed: {}\n{}",
-            typed(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
+        bail!("`{}` failed: {}\n{}", typed(command), output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -67,11 +53,7 @@ pub(crate) fn typed(command: &Command) -> String {
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.into_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Where a program is: in PATH, in cargo's own folder or in the system's folders, which PATH may lack for non-root users.
@@ -100,9 +82,7 @@ pub(crate) fn rustup_home() -> Option<PathBuf> {
 }
 
 fn home_folder(variable: &str, name: &str) -> Option<PathBuf> {
-    std::env::var_os(variable)
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(name)))
+    std::env::var_os(variable).map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(name)))
 }
 
 /// Whether we run as root: /proc/self belongs to the effective user.
@@ -131,9 +111,7 @@ mod tests {
 
     #[test]
     fn a_failed_command_says_what_and_why() {
-        let why = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
+        let why = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
         assert!(why.contains("exit status: 3") && why.contains("no such thing"), "{why}");
     }
 }

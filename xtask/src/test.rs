@@ -53,17 +53,10 @@ pub(crate) fn run(workspace: &Workspace, only: Option<Tier>) -> Result<ExitCode>
     println!("\n== summary");
     let mut sum = Count::default();
     for Outcome { tier, count, took } in &outcomes {
-        println!(
-            "{tier:8} {:6}  {count}  ({:.0} s)",
-            if count.is_good() { "ok" } else { "FAILED" },
-            took.as_secs_f64()
-        );
+        println!("{tier:8} {:6}  {count}  ({:.0} s)", if count.is_good() { "ok" } else { "FAILED" }, took.as_secs_f64());
         sum += *count;
     }
-    for tier in Tier::value_variants()
-        .iter()
-        .filter(|tier| outcomes.iter().all(|outcome| outcome.tier != **tier))
-    {
+    for tier in Tier::value_variants().iter().filter(|tier| outcomes.iter().all(|outcome| outcome.tier != **tier)) {
         println!("{tier:8} not asked for");
     }
     println!("{sum}");
@@ -82,9 +75,5 @@ fn run_tier(workspace: &Workspace, tier: Tier) -> Outcome {
         println!("tier {tier} could not run: {why:#}");
         Count::FAILURE
     });
-    Outcome {
-        tier,
-        count: count.or_nothing_ran(tier),
-        took: start.elapsed(),
-    }
+    Outcome { tier, count: count.or_nothing_ran(tier), took: start.elapsed() }
 }

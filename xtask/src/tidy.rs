@@ -48,11 +48,7 @@ struct File {
 
 impl File {
     fn breach(&self, line: usize, what: impl Into<String>) -> Breach {
-        Breach {
-            path: self.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Breach { path: self.path.clone(), line, what: what.into() }
     }
 
     fn is_rust(&self) -> bool {
@@ -75,16 +71,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     for breach in &breaches {
         println!("{breach}");
     }
-    let formatted = shell::run(&mut workspace.cargo(&["fmt", "--all", "--check"]));
+    let formatted = shell::run(&mut workspace.cargo(&["fmt", "--all", "--check", "--", "--files-with-diff"]));
     if let Err(why) = &formatted {
         println!("{why:#}; run cargo fmt --all");
     }
     println!("{} breaches of the house rules", breaches.len());
-    Ok(if breaches.is_empty() && formatted.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if breaches.is_empty() && formatted.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Every breach in the work tree, in the order of the paths.
@@ -119,11 +111,7 @@ fn walk(root: &Path, below: &str, files: &mut Vec<File>) -> Result<()> {
     for entry in fs::read_dir(&folder).with_context(|| format!("could not read {}", folder.display()))? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if below.is_empty() {
-            name.clone()
-        } else {
-            format!("{below}/{name}")
-        };
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
         let kind = entry.file_type()?;
         if kind.is_dir() {
             if name != "target" && (!name.starts_with('.') || [".ci", ".cargo"].contains(&name.as_str())) {

@@ -44,10 +44,7 @@ fn read(stream: impl Read + Send + 'static, lines: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { return };
-            if lines
-                .send(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned())
-                .is_err()
-            {
+            if lines.send(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned()).is_err() {
                 return;
             }
         }

@@ -34,12 +34,7 @@ pub(super) fn build(guest: &Guest<'_>, work: &Path) -> Result<PathBuf> {
         .replace("@MODULES@", &names.join(" "))
         .replace("@MODULES_FOLDER@", &quoted(&modules.display().to_string()))
         .replace("@RELEASE@", &guest.kernel.release);
-    let env = guest
-        .env
-        .iter()
-        .map(|(name, value)| quoted(&format!("{name}={value}")))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let env = guest.env.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect::<Vec<_>>().join(" ");
     let command = guest.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let script = include_str!("guest.sh")
         .replace("@FOLDER@", &quoted(&guest.folder.display().to_string()))
@@ -58,10 +53,7 @@ pub(super) fn build(guest: &Guest<'_>, work: &Path) -> Result<PathBuf> {
 fn load_order<'a>(index: &'a str, wanted: &[&str]) -> Vec<&'a str> {
     let mut order = Vec::new();
     for wanted in wanted {
-        let Some((module, needs)) = index
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(path, _)| module_name(path) == *wanted)
+        let Some((module, needs)) = index.lines().filter_map(|line| line.split_once(':')).find(|(path, _)| module_name(path) == *wanted)
         else {
             continue;
         };
@@ -94,11 +86,7 @@ fn unpack(module: &Path, folder: &Path) -> Result<String> {
     if program != "cat" {
         command.arg("-dc");
     }
-    let status = command
-        .arg(module)
-        .stdout(target)
-        .status()
-        .with_context(|| format!("could not start {program}"))?;
+    let status = command.arg(module).stdout(target).status().with_context(|| format!("could not start {program}"))?;
     if !status.success() {
         bail!("`{}` failed: {status}", shell::typed(&command));
     }
@@ -108,10 +96,7 @@ fn unpack(module: &Path, folder: &Path) -> Result<String> {
 fn pack(tree: &Path, file: PathBuf) -> Result<PathBuf> {
     let list = shell::output(Command::new("find").arg(".").current_dir(tree))?;
     let mut cpio = Command::new("cpio");
-    cpio.args(["--quiet", "-o", "-H", "newc", "-R", "0:0"])
-        .current_dir(tree)
-        .stdin(Stdio::piped())
-        .stdout(fs::File::create(&file)?);
+    cpio.args(["--quiet", "-o", "-H", "newc", "-R", "0:0"]).current_dir(tree).stdin(Stdio::piped()).stdout(fs::File::create(&file)?);
     let mut child = cpio.spawn().context("could not start cpio")?;
     child.stdin.take().context("cpio takes no input")?.write_all(list.as_bytes())?;
     let status = child.wait()?;
@@ -134,10 +119,7 @@ mod tests {
     fn modules_are_loaded_after_what_they_need() {
         let index = "kernel/fs/fuse/virtiofs.ko.xz: kernel/fs/fuse/fuse.ko.xz kernel/virtio/virtio.ko.xz kernel/virtio/virtio_ring.ko.xz\n\
             kernel/virtio/virtio-pci.ko: kernel/virtio/virtio.ko.xz kernel/virtio/virtio_ring.ko.xz\nkernel/fs/other.ko:\n";
-        let order: Vec<_> = load_order(index, &["virtio_pci", "virtiofs", "overlay"])
-            .into_iter()
-            .map(module_name)
-            .collect();
+        let order: Vec<_> = load_order(index, &["virtio_pci", "virtiofs", "overlay"]).into_iter().map(module_name).collect();
         assert_eq!(order, ["virtio_ring", "virtio", "virtio_pci", "fuse", "virtiofs"]);
     }
 

@@ -42,32 +42,14 @@ impl Emulator {
     pub(crate) fn find(workspace: &Workspace) -> Result<Emulator, String> {
         let unpacked = folder(workspace);
         let qemu = shell::find(QEMU).or_else(|| existing(unpacked.join("usr/bin").join(QEMU)));
-        let files = [Path::new("/"), &unpacked]
-            .iter()
-            .find_map(|root| FILES.iter().find_map(|name| existing(root.join(name))));
-        let own = ["bin/busybox", "usr/bin/busybox"]
-            .iter()
-            .find_map(|name| existing(unpacked.join(name)));
+        let files = [Path::new("/"), &unpacked].iter().find_map(|root| FILES.iter().find_map(|name| existing(root.join(name))));
+        let own = ["bin/busybox", "usr/bin/busybox"].iter().find_map(|name| existing(unpacked.join(name)));
         let busybox = shell::find("busybox").filter(|path| is_static(path)).or(own);
         match (qemu, files, busybox) {
-            (Some(qemu), Some(files), Some(busybox)) => Ok(Emulator {
-                unpacked,
-                qemu,
-                files,
-                busybox,
-            }),
+            (Some(qemu), Some(files), Some(busybox)) => Ok(Emulator { unpacked, qemu, files, busybox }),
             (qemu, files, busybox) => {
-                let parts = [
-                    (qemu.is_none(), QEMU),
-                    (files.is_none(), "virtiofsd"),
-                    (busybox.is_none(), "a static busybox"),
-                ];
-                Err(parts
-                    .into_iter()
-                    .filter(|(missing, _)| *missing)
-                    .map(|(_, name)| name)
-                    .collect::<Vec<_>>()
-                    .join(", "))
+                let parts = [(qemu.is_none(), QEMU), (files.is_none(), "virtiofsd"), (busybox.is_none(), "a static busybox")];
+                Err(parts.into_iter().filter(|(missing, _)| *missing).map(|(_, name)| name).collect::<Vec<_>>().join(", "))
             }
         }
     }

@@ -22,12 +22,8 @@ impl Kernel {
     /// The kernel of a series, if it is there with its modules' index.
     pub(crate) fn find(workspace: &Workspace, series: &str) -> Option<Kernel> {
         let folder = workspace.kernels().join(series);
-        let names = fs::read_dir(folder.join("boot"))
-            .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let release = names
-            .filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned))
-            .max_by_key(|release| numbers(release))?;
+        let names = fs::read_dir(folder.join("boot")).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let release = names.filter_map(|name| name.strip_prefix("vmlinuz-").map(str::to_owned)).max_by_key(|release| numbers(release))?;
         let kernel = Kernel { folder, release };
         kernel.modules().join("modules.dep").exists().then_some(kernel)
     }
@@ -45,12 +41,7 @@ pub(super) fn look(workspace: &Workspace) -> Result<String, String> {
     let kernels = guest::SERIES.map(|series| Kernel::find(workspace, series).ok_or(series));
     let missing: Vec<_> = kernels.iter().filter_map(|kernel| kernel.as_ref().err().copied()).collect();
     if missing.is_empty() {
-        Ok(kernels
-            .into_iter()
-            .flatten()
-            .map(|kernel| kernel.release)
-            .collect::<Vec<_>>()
-            .join(" "))
+        Ok(kernels.into_iter().flatten().map(|kernel| kernel.release).collect::<Vec<_>>().join(" "))
     } else {
         Err(missing.join(" "))
     }
@@ -58,16 +49,11 @@ pub(super) fn look(workspace: &Workspace) -> Result<String, String> {
 
 pub(super) fn commands(workspace: &Workspace) -> Result<Vec<Command>> {
     if std::env::consts::ARCH != "x86_64" {
-        bail!(
-            "the kernels tier knows only x86_64 machines, this one is {}",
-            std::env::consts::ARCH
-        );
+        bail!("the kernels tier knows only x86_64 machines, this one is {}", std::env::consts::ARCH);
     }
     let offered = shell::output(Command::new("apt-cache").args(["search", "--names-only", "^linux-image-6.*cloud-amd64$"]))?;
     let missing = guest::SERIES.into_iter().filter(|series| Kernel::find(workspace, series).is_none());
-    missing
-        .map(|series| fetch(&workspace.kernels().join(series), series, &offered))
-        .collect()
+    missing.map(|series| fetch(&workspace.kernels().join(series), series, &offered)).collect()
 }
 
 fn fetch(folder: &Path, series: &str, offered: &str) -> Result<Command> {
@@ -90,17 +76,12 @@ fn newest<'a>(series: &str, offered: &'a str) -> Option<(&'a str, &'a str)> {
     let packages = offered.lines().filter_map(|line| line.split_whitespace().next());
     let releases = packages.filter_map(|package| Some((package, package.strip_prefix("linux-image-")?)));
     let of_series = releases.filter(|(_, release)| release.strip_prefix(series).is_some_and(|rest| rest.starts_with('.')));
-    of_series
-        .filter(|(package, _)| package.ends_with("-cloud-amd64"))
-        .max_by_key(|(_, release)| numbers(release))
+    of_series.filter(|(package, _)| package.ends_with("-cloud-amd64")).max_by_key(|(_, release)| numbers(release))
 }
 
 /// The numbers in a release, which order it as versions are ordered.
 fn numbers(release: &str) -> Vec<u32> {
-    release
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -113,14 +94,8 @@ mod tests {
 
     #[test]
     fn the_newest_kernel_of_a_series_is_taken() {
-        assert_eq!(
-            newest("6.1", OFFERED),
-            Some(("linux-image-6.1.0-56-cloud-amd64", "6.1.0-56-cloud-amd64"))
-        );
-        assert_eq!(
-            newest("6.12", OFFERED),
-            Some(("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117+deb12-cloud-amd64"))
-        );
+        assert_eq!(newest("6.1", OFFERED), Some(("linux-image-6.1.0-56-cloud-amd64", "6.1.0-56-cloud-amd64")));
+        assert_eq!(newest("6.12", OFFERED), Some(("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117+deb12-cloud-amd64")));
         assert_eq!(newest("6.6", OFFERED), None);
     }
 }

@@ -44,11 +44,7 @@ fn is_there(program: &Program) -> bool {
 }
 
 pub(super) fn look(programs: &[Program]) -> Result<String, String> {
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|program| !is_there(program))
-        .map(|program| program.names[0])
-        .collect();
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).map(|program| program.names[0]).collect();
     if missing.is_empty() {
         Ok(programs.iter().map(|program| program.names[0]).collect::<Vec<_>>().join(" "))
     } else {
@@ -57,10 +53,7 @@ pub(super) fn look(programs: &[Program]) -> Result<String, String> {
 }
 
 pub(super) fn commands(programs: &[Program]) -> Vec<Command> {
-    let packages = programs
-        .iter()
-        .filter(|program| !is_there(program))
-        .map(|program| package(program.packages).to_owned());
+    let packages = programs.iter().filter(|program| !is_there(program)).map(|program| package(program.packages).to_owned());
     vec![setup::apt_get_install(&packages.collect::<Vec<_>>())]
 }
 

@@ -18,15 +18,8 @@ impl Count {
     /// Reads a closing line of Rust's test runner. A test that it ignored was skipped, and so counts as failed.
     pub(super) fn closing_line(line: &str) -> Option<Count> {
         let counts = line.trim().strip_prefix("test result: ")?.split_once(". ")?.1;
-        let number = |name: &str| {
-            counts
-                .split("; ")
-                .find_map(|part| part.strip_suffix(name)?.trim().parse::<u32>().ok())
-        };
-        Some(Count {
-            passed: number("passed")?,
-            failed: number("failed")? + number("ignored")?,
-        })
+        let number = |name: &str| counts.split("; ").find_map(|part| part.strip_suffix(name)?.trim().parse::<u32>().ok());
+        Some(Count { passed: number("passed")?, failed: number("failed")? + number("ignored")? })
     }
 
     pub(super) fn is_good(self) -> bool {

@@ -32,19 +32,10 @@ fn run_on(workspace: &Workspace, series: &str, stories: &str) -> Result<Count> {
     let kernel = Kernel::find(workspace, series).with_context(|| format!("kernel {series} is not there"))?;
     println!("\n-- kernel {}", kernel.release);
     let start = Instant::now();
-    let command = [stories, MARK, "--test-threads=1"].map(str::to_owned);
-    let env = [
-        ("NETD_BIN_DIR", workspace.binaries(Profile::Dev).display().to_string()),
-        ("RUST_BACKTRACE", "1".to_owned()),
-    ];
+    let command = [stories, MARK, "--test-threads=1", "--color=never"].map(str::to_owned);
+    let env = [("NETD_BIN_DIR", workspace.binaries(Profile::Dev).display().to_string()), ("RUST_BACKTRACE", "1".to_owned())];
     let emulator = Emulator::find(workspace).map_err(Error::msg)?;
-    let guest = Guest {
-        emulator: &emulator,
-        kernel: &kernel,
-        command: &command,
-        env: &env,
-        folder: &workspace.root.join("tests"),
-    };
+    let guest = Guest { emulator: &emulator, kernel: &kernel, command: &command, env: &env, folder: &workspace.root.join("tests") };
     let mut count = Count::default();
     let ended = guest.boot(LIMIT, |line| {
         println!("{series:>5} | {line}");
@@ -60,11 +51,7 @@ fn run_on(workspace: &Workspace, series: &str, stories: &str) -> Result<Count> {
         }
     }
     let verdict = if problem.is_none() { "ok" } else { "FAILED" };
-    println!(
-        "-- kernel {}: {verdict}, {count}, {:.0} s",
-        kernel.release,
-        start.elapsed().as_secs_f64()
-    );
+    println!("-- kernel {}: {verdict}, {count}, {:.0} s", kernel.release, start.elapsed().as_secs_f64());
     Ok(count)
 }
 

@@ -21,25 +21,14 @@ pub(super) fn run(workspace: &Workspace) -> Result<Count> {
     setup::run(workspace, &[Need::Toolchain, Need::Programs], Words::Changes)?;
     let stories = build(workspace)?;
     let mut command = Command::new(stories);
-    command
-        .env("NETD_BIN_DIR", workspace.binaries(Profile::Dev))
-        .current_dir(workspace.root.join("tests"));
+    command.env("NETD_BIN_DIR", workspace.binaries(Profile::Dev)).current_dir(workspace.root.join("tests"));
     step::run_within("stories", LIMIT, &mut command)
 }
 
 /// Builds what the stories drive, and the stories. Returns the stories' binary.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     binaries(workspace)?;
-    let args = [
-        "test",
-        "--quiet",
-        "--package",
-        "netd-tests",
-        "--test",
-        "stories",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ];
+    let args = ["test", "--quiet", "--package", "netd-tests", "--test", "stories", "--no-run", "--message-format=json-render-diagnostics"];
     let mut cargo = workspace.cargo(&args);
     println!("\n-- build the stories\n  $ {}", shell::typed(&cargo));
     let messages = shell::output(&mut cargo)?;
@@ -50,25 +39,14 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
 pub(crate) fn binaries(workspace: &Workspace) -> Result<()> {
     step::build(
         "build the binaries",
-        &mut workspace.cargo(&[
-            "build",
-            "--quiet",
-            "--package",
-            "netd",
-            "--package",
-            "netctl",
-            "--package",
-            "cni-plugin",
-        ]),
+        &mut workspace.cargo(&["build", "--quiet", "--package", "netd", "--package", "netctl", "--package", "cni-plugin"]),
     )
 }
 
 fn executable(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let stories = messages.filter(|message| message["target"]["name"] == "stories");
-    stories
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
+    stories.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back()
 }
 
 #[cfg(test)]

@@ -14,22 +14,19 @@ const EBPF: &str = "netd-ebpf/Cargo.toml";
 pub(super) fn run(workspace: &Workspace) -> Result<Count> {
     setup::run(workspace, &[Need::Toolchain], Words::Changes)?;
     let mut count = Count::default();
-    count += step::run("format", &mut workspace.cargo(&["fmt", "--all", "--check"]))?;
+    count += step::run("format", &mut workspace.cargo(&["fmt", "--all", "--check", "--", "--files-with-diff"]))?;
     count += step::run(
         "format of the eBPF programs",
-        &mut workspace.cargo(&["fmt", "--check", "--manifest-path", EBPF]),
+        &mut workspace.cargo(&["fmt", "--check", "--manifest-path", EBPF, "--", "--files-with-diff"]),
     )?;
     count += house_rules(workspace)?;
-    count += step::run(
-        "lints",
-        &mut workspace.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    )?;
+    count += step::run("lints", &mut workspace.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     count += step::run("unit tests", &mut workspace.cargo(&["test", "--quiet", "--no-fail-fast"]))?;
-    if workspace.root.join("netd-ebpf/src/lib.rs").exists() {
-        let target = workspace.target.join("ebpf-host");
-        let args = ["test", "--quiet", "--lib", "--manifest-path", EBPF, "--target-dir"];
-        count += step::run("eBPF logic on this host", workspace.cargo(&args).arg(target))?;
-    }
+    let target = workspace.target.join("ebpf-host");
+    let lints = ["clippy", "--quiet", "--lib", "--tests", "--manifest-path", EBPF, "--target-dir"];
+    count += step::run("lints of the eBPF logic", workspace.cargo(&lints).arg(&target).args(["--", "-D", "warnings"]))?;
+    let tests = ["test", "--quiet", "--lib", "--manifest-path", EBPF, "--target-dir"];
+    count += step::run("eBPF logic on this host", workspace.cargo(&tests).arg(&target))?;
     Ok(count)
 }
 

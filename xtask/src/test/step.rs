@@ -44,11 +44,7 @@ pub(super) fn run_within(title: &str, limit: Limit, command: &mut Command) -> Re
     if !status.success() && count.is_good() {
         count += Count::FAILURE;
     }
-    let verdict = if count.is_good() {
-        "ok".to_owned()
-    } else {
-        format!("FAILED ({status})")
-    };
+    let verdict = if count.is_good() { "ok".to_owned() } else { format!("FAILED ({status})") };
     println!("-- {title}: {verdict}, {count}, {:.0} s", start.elapsed().as_secs_f64());
     Ok(count)
 }
@@ -62,9 +58,7 @@ fn limited(limit: Limit, command: &Command) -> Command {
         return same(command, Command::new(command.get_program()));
     }
     let mut timeout = Command::new("timeout");
-    timeout
-        .args(["--verbose", "--kill-after=10", &limit.as_secs().to_string()])
-        .arg(command.get_program());
+    timeout.args(["--verbose", "--kill-after=10", &limit.as_secs().to_string()]).arg(command.get_program());
     same(command, timeout)
 }
 

@@ -21,10 +21,7 @@ use May::{Only, Ours, OutsideKernel};
 const ARROWS: &[(&str, May)] = &[
     ("netd-abi", Only(&["aya"])),
     ("netd-api", Only(&["httparse", "ipnet", "serde", "serde_json", "thiserror"])),
-    (
-        "netd-core",
-        Only(&["ipnet", "netd-abi", "netd-api", "serde", "serde_json", "thiserror"]),
-    ),
+    ("netd-core", Only(&["ipnet", "netd-abi", "netd-api", "serde", "serde_json", "thiserror"])),
     ("netd-ebpf", Only(&["aya-ebpf", "aya-log-ebpf", "netd-abi"])),
     ("netd", Ours(&["netd-abi", "netd-api", "netd-core"])),
     ("netctl", OutsideKernel(&["netd-api"])),
@@ -41,15 +38,9 @@ pub(super) fn judge(metadata: &str) -> Result<Vec<Breach>> {
     let mut breaches = Vec::new();
     for package in packages {
         let name = package["name"].as_str().unwrap_or_default();
-        let breach = |what| Breach {
-            path: format!("{name} (Cargo.toml)"),
-            line: 0,
-            what,
-        };
+        let breach = |what| Breach { path: format!("{name} (Cargo.toml)"), line: 0, what };
         let Some((_, may)) = ARROWS.iter().find(|(known, _)| *known == name) else {
-            breaches.push(breach(
-                "this crate has no arrows; add it to ARROWS in xtask/src/tidy/arrows.rs and to README".to_owned(),
-            ));
+            breaches.push(breach("this crate has no arrows; add it to ARROWS in xtask/src/tidy/arrows.rs and to README".to_owned()));
             continue;
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
@@ -72,9 +63,7 @@ fn refused(may: &May, on: &str, for_use: bool) -> Option<String> {
     }
     match may {
         _ if ours => Some(format!("must not depend on {on}; move what both need to the crate below them")),
-        Only(_) => Some(format!(
-            "must not depend on {on}; do it in a crate that may, or argue for it in xtask/src/tidy/arrows.rs"
-        )),
+        Only(_) => Some(format!("must not depend on {on}; do it in a crate that may, or argue for it in xtask/src/tidy/arrows.rs")),
         OutsideKernel(_) if KERNEL_CRATES.contains(&on) || on.starts_with("netlink-") => {
             Some(format!("must not depend on {on}, which reaches the kernel; ask netd instead"))
         }

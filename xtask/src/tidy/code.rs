@@ -73,11 +73,7 @@ fn character_length(rest: &str) -> usize {
 /// The crates that a line of code names as the first part of a path: `nix::mount`, `use aya;`.
 pub(super) fn crates_named(line: &str) -> impl Iterator<Item = &str> {
     let part = |c: char| c.is_alphanumeric() || c == '_';
-    let used = line
-        .trim_start()
-        .trim_start_matches("pub ")
-        .trim_start_matches("pub(crate) ")
-        .starts_with("use ");
+    let used = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ").starts_with("use ");
     line.split(move |c: char| !part(c) && c != ':' && c != '.').filter_map(move |word| {
         let path = word.trim_start_matches(':');
         let (first, inner) = path.split_once(':').unwrap_or((path, ""));

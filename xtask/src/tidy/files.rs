@@ -6,15 +6,7 @@ use super::{Breach, File};
 const MOST_LINES: usize = 500;
 
 /// Names that say nothing about what is inside.
-const DRAWERS: [&str; 7] = [
-    "utils.rs",
-    "util.rs",
-    "helpers.rs",
-    "common.rs",
-    "misc.rs",
-    "manager.rs",
-    "core_utils.rs",
-];
+const DRAWERS: [&str; 7] = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "misc.rs", "manager.rs", "core_utils.rs"];
 
 pub(super) fn judge(file: &File) -> Vec<Breach> {
     let mut breaches = Vec::new();
@@ -28,10 +20,9 @@ pub(super) fn judge(file: &File) -> Vec<Breach> {
     }
     let lines = file.text.lines().count();
     if lines > MOST_LINES {
-        breaches.push(file.breach(
-            0,
-            format!("{lines} lines; split it by nouns (or move its tests to a file of their own): {MOST_LINES} is the end"),
-        ));
+        breaches.push(
+            file.breach(0, format!("{lines} lines; split it by nouns (or move its tests to a file of their own): {MOST_LINES} is the end")),
+        );
     }
     if DRAWERS.contains(&file.name()) {
         breaches.push(file.breach(0, "this name is a drawer; name the file after the thing it owns"));
@@ -39,16 +30,8 @@ pub(super) fn judge(file: &File) -> Vec<Breach> {
     if file.name() == "mod.rs" {
         breaches.push(file.breach(0, "modules here are x.rs beside x/; rename it to its folder's name"));
     }
-    if !file
-        .text
-        .lines()
-        .find(|line| !line.trim().is_empty() && !line.starts_with("#!["))
-        .is_some_and(|line| line.starts_with("//! "))
-    {
-        breaches.push(file.breach(
-            1,
-            "begin the file with `//! ` and a sentence on what it owns, and one on what it never does",
-        ));
+    if !file.text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#![")).is_some_and(|line| line.starts_with("//! ")) {
+        breaches.push(file.breach(1, "begin the file with `//! ` and a sentence on what it owns, and one on what it never does"));
     }
     breaches
 }

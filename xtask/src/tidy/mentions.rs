@@ -12,11 +12,7 @@ pub(super) fn judge(files: &[File]) -> Vec<Breach> {
         }
     }
     let Some(readme) = files.iter().find(|file| file.path == "README.md") else {
-        breaches.push(Breach {
-            path: "README.md".to_owned(),
-            line: 0,
-            what: "there is none; write it".to_owned(),
-        });
+        breaches.push(Breach { path: "README.md".to_owned(), line: 0, what: "there is none; write it".to_owned() });
         return breaches;
     };
     for manifest in files {

@@ -33,17 +33,13 @@ pub(super) fn judge(file: &File) -> Vec<Breach> {
     if file.path.starts_with("netd/src/") && !KERNEL_SIDE.iter().any(|place| file.path.starts_with(place)) {
         return each_line(file, |line| {
             let named = crates_named(line).find(|name| KERNEL_CRATES.contains(name) || name.starts_with(KERNEL_FAMILY))?;
-            Some(format!(
-                "{named} is named outside netd/src/kernel and netd/src/bpf; put the call there and give it a name of ours"
-            ))
+            Some(format!("{named} is named outside netd/src/kernel and netd/src/bpf; put the call there and give it a name of ours"))
         });
     }
     if file.path.starts_with("netd-core/src/") {
         return each_line(file, |line| {
             let named = OUTSIDE.iter().find(|name| line.contains(**name))?;
-            Some(format!(
-                "{named}: netd-core cannot reach the outside world; take the fact as an argument"
-            ))
+            Some(format!("{named}: netd-core cannot reach the outside world; take the fact as an argument"))
         });
     }
     Vec::new()
@@ -51,8 +47,5 @@ pub(super) fn judge(file: &File) -> Vec<Breach> {
 
 fn each_line(file: &File, judge: impl Fn(&str) -> Option<String>) -> Vec<Breach> {
     let code = without_texts(&file.text);
-    code.lines()
-        .enumerate()
-        .filter_map(|(index, line)| Some(file.breach(index + 1, judge(line)?)))
-        .collect()
+    code.lines().enumerate().filter_map(|(index, line)| Some(file.breach(index + 1, judge(line)?))).collect()
 }

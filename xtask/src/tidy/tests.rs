@@ -4,10 +4,7 @@ use super::code::{crates_named, without_texts};
 use super::*;
 
 fn file(path: &str, text: &str) -> File {
-    File {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }
+    File { path: path.to_owned(), text: text.to_owned() }
 }
 
 /// What the rules say about one file beside a README that needs nothing.
@@ -28,11 +25,7 @@ fn bad(path: &str, text: &str, expected: &str) {
 #[test]
 fn this_work_tree_keeps_the_house_rules() {
     let breaches = breaches(&Workspace::here()).unwrap();
-    assert!(
-        breaches.is_empty(),
-        "{}",
-        breaches.iter().map(|breach| format!("\n{breach}")).collect::<String>()
-    );
+    assert!(breaches.is_empty(), "{}", breaches.iter().map(|breach| format!("\n{breach}")).collect::<String>());
 }
 
 #[test]
@@ -70,18 +63,10 @@ fn unfinished_work_and_silent_skips_are_found() {
         good("dashboards/a.md", &format!("{word}S\n"));
     }
     bad("netd/src/a.rs", concat!("//! Owns.\nfn f() { todo", "!() }\n"), "missing code");
-    bad(
-        "netd/src/a.rs",
-        concat!("//! Owns.\nfn f() { unimplemented", "!() }\n"),
-        "missing code",
-    );
+    bad("netd/src/a.rs", concat!("//! Owns.\nfn f() { unimplemented", "!() }\n"), "missing code");
     bad("netd/src/a.rs", concat!("//! Owns.\n    #[", "ignore = \"slow\"]\n"), "silent skip");
     bad("netd/src/a.rs", concat!("//! Owns.\n#[", "allow", "(dead_code)]\n"), "expect");
-    bad(
-        "netd/src/a.rs",
-        concat!("//! Owns.\n#![cfg_attr(test, ", "allow", "(dead_code))]\n"),
-        "expect",
-    );
+    bad("netd/src/a.rs", concat!("//! Owns.\n#![cfg_attr(test, ", "allow", "(dead_code))]\n"), "expect");
     good("netd/src/a.rs", concat!("//! Owns.\nfn f() { policy.", "allow", "(peer) }\n"));
 }
 
@@ -106,11 +91,7 @@ fn only_the_kernel_side_names_kernel_crates() {
 
 #[test]
 fn the_core_reaches_nothing() {
-    bad(
-        "netd-core/src/plan.rs",
-        "//! Owns.\nlet now = Instant::now();\n",
-        "take the fact as an argument",
-    );
+    bad("netd-core/src/plan.rs", "//! Owns.\nlet now = Instant::now();\n", "take the fact as an argument");
     bad("netd-core/src/plan.rs", "//! Owns.\nuse std::fs;\n", "netd-core/src/plan.rs:2:");
     good("netd-core/src/plan.rs", "//! Owns; never std::fs.\nuse std::net::Ipv4Addr;\n");
 }
@@ -119,10 +100,7 @@ fn the_core_reaches_nothing() {
 fn goldens_are_named_and_crates_are_on_the_map() {
     let golden = file("tests/golden/publish.nft", "table\n");
     let readme = file("README.md", "");
-    assert_eq!(
-        judge(&[file("README.md", ""), file("tests/golden/publish.nft", "table\n")]).len(),
-        1
-    );
+    assert_eq!(judge(&[file("README.md", ""), file("tests/golden/publish.nft", "table\n")]).len(), 1);
     let named = file("netd-core/src/a.rs", "//! Owns.\nconst G: &str = include_str!(\"publish.nft\");\n");
     assert_eq!(judge(&[golden, readme, named]), []);
     bad("netd-dns/Cargo.toml", "", "does not mention `netd-dns`");
