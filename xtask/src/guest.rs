@@ -1,7 +1,7 @@
 //! A small emulated machine with another kernel and this machine's files. Never writes to them: its root is an overlay whose upper half is its memory.
 //!
 //! The way of a boot: kernel and initramfs (initramfs.rs) → virtiofs shows this machine's root, read-only → an overlay makes it writable for
-//! the guest alone → guest.sh mounts what a host has, runs the command, says its exit code on the serial console and powers off.
+//! the guest alone → guest.sh mounts what a host has, runs the command and says its exit code on the second serial line.
 
 mod console;
 mod initramfs;
@@ -78,29 +78,39 @@ impl Guest<'_> {
         ended
     }
 
-    /// Everything that the serial console said in the last boot.
-    pub(crate) fn console(&self) -> PathBuf {
+    /// Everything that the scripts and the command said in the last boot.
+    fn console(&self) -> PathBuf {
         self.kernel.folder.join("console.log")
     }
 
-    /// The end of the console log, for a person who has to find out why.
+    /// Everything that the kernel said in the last boot.
+    fn kernel_log(&self) -> PathBuf {
+        self.kernel.folder.join("kernel.log")
+    }
+
+    /// The end of both logs, for a person who has to find out why.
     pub(crate) fn last_words(&self) -> String {
-        let log = fs::read_to_string(self.console()).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(200)..].join("\n");
-        format!("--- last lines of {}\n{tail}\n---", self.console().display())
+        let tail = |log: PathBuf| {
+            let text = fs::read(&log).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<_> = text.lines().collect();
+            format!("--- last lines of {}\n{}\n---", log.display(), lines[lines.len().saturating_sub(100)..].join("\n"))
+        };
+        format!("{}\n{}", tail(self.console()), tail(self.kernel_log()))
     }
 
     fn machine(&self, initramfs: &Path, socket: &Path) -> Command {
         let mut qemu = self.emulator.machine();
         // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it.
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
-        qemu.args(["-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        qemu.args(["-nographic", "-nodefaults", "-no-reboot"]);
+        // The kernel has a line of its own, so that its messages never stand in the middle of what the command prints.
+        qemu.arg("-serial").arg(format!("file:{}", self.kernel_log().display())).args(["-serial", "stdio"]);
         qemu.arg("-object").arg(format!("memory-backend-memfd,id=mem,size={MEMORY},share=on")).args(["-numa", "node,memdev=mem"]);
         qemu.arg("-chardev").arg(format!("socket,id=files,path={}", socket.display()));
         qemu.args(["-device", "vhost-user-fs-pci,chardev=files,tag=rootfs"]);
         qemu.arg("-kernel").arg(self.kernel.image()).arg("-initrd").arg(initramfs);
-        qemu.args(["-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic"]);
+        qemu.args(["-append", "console=ttyS0 loglevel=6 panic=-1 oops=panic"]);
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         qemu
     }

@@ -42,7 +42,7 @@ enum Task {
     },
     /// Run a benchmark with release binaries (as root)
     Bench {
-        /// Which benchmark; `list` lists them
+        /// Which benchmark
         name: String,
         /// What the benchmark takes
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

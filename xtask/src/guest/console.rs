@@ -1,4 +1,4 @@
-//! Reads the guest's serial console: what the command printed, its exit code, or why there is none. Never waits longer than it was told.
+//! Reads the guest's second serial line: what the command printed, its exit code, or why there is none. Never waits longer than it was told.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
@@ -80,6 +80,8 @@ impl Console {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -93,5 +95,32 @@ mod tests {
     fn an_exit_code_that_cannot_be_read_is_a_failure() {
         let mut console = Console { started: true };
         assert_eq!(console.take("[ 12.3] netd-guest exit garbage"), Said::Exit(255));
+    }
+
+    /// Follows a shell script in the place of a machine; returns the end, in words, and the command's output.
+    fn follow_script(script: &str, limit: Duration) -> (String, Vec<String>) {
+        let log = std::env::temp_dir().join(format!("netd-xtask-console-{}-{}", std::process::id(), script.len()));
+        let mut machine = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = Vec::new();
+        let ended = follow(&mut machine, &log, limit, |line| output.push(line.to_owned())).unwrap();
+        machine.kill().unwrap();
+        machine.wait().unwrap();
+        fs::remove_file(&log).unwrap();
+        let words = match ended {
+            Ended::Exit(code) => format!("exit {code}"),
+            Ended::Lost(why) => why,
+        };
+        (words, output)
+    }
+
+    #[test]
+    fn a_machine_is_followed_to_its_commands_end_and_not_longer_than_allowed() {
+        let long = Duration::from_secs(60);
+        let good = follow_script("echo boot; echo netd-guest start; echo hello; echo netd-guest exit 4; exec sleep 600", long);
+        assert_eq!(good, ("exit 4".to_owned(), vec!["hello".to_owned()]));
+        let stopped = follow_script("echo netd-guest start; echo hello", long);
+        assert_eq!(stopped, ("the guest ended before it said an exit code".to_owned(), vec!["hello".to_owned()]));
+        let hanging = follow_script("echo netd-guest start; exec sleep 600", Duration::from_millis(300));
+        assert_eq!(hanging.0, "the guest was stopped after 0 s");
     }
 }

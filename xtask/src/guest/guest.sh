@@ -3,7 +3,7 @@
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-exec </dev/null >/dev/ttyS0 2>&1
+exec </dev/null >/dev/ttyS1 2>&1
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 # Not /tmp: the work tree may lie there, and the overlay is memory as well.
@@ -23,5 +23,7 @@ cd @FOLDER@ && env @ENV@ @COMMAND@
 code=$?
 echo
 echo "netd-guest exit $code"
+# Who reads this line stops the machine.
+sleep 60
 echo o >/proc/sysrq-trigger
-sleep 30
+sleep 60

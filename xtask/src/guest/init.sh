@@ -4,7 +4,7 @@
 export PATH=/bin
 mount -t proc proc /proc
 mount -t devtmpfs devtmpfs /dev
-exec </dev/null >/dev/ttyS0 2>&1
+exec </dev/null >/dev/ttyS1 2>&1
 for module in @MODULES@; do insmod "/modules/$module" || echo "could not load $module"; done
 mount -t virtiofs -o ro rootfs /host || echo "could not mount this machine's root"
 mount -t tmpfs -o mode=755,size=75% tmpfs /memory
