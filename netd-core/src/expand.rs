@@ -237,5 +237,3 @@ fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -81,7 +81,10 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     }
     ops.extend(wanted.netns.iter().filter(|(path, netns)| **netns == Netns::Made && !observed.netns.contains_key(*path)).map(|(path, _)| Op::AddNetns(path.clone())));
     links::born(&mut ops, wanted, observed, &gone);
-    for (sysctl, value) in &wanted.sysctls {
+    // Whether to listen to routers is settled before an interface becomes a router itself: switching that on drops the routes of an
+    // interface that does not (addrconf_fixup_forwarding in net/ipv6/addrconf.c).
+    let (listening, others): (Vec<_>, Vec<_>) = wanted.sysctls.iter().partition(|(sysctl, _)| sysctl.key.ends_with("/accept_ra"));
+    for (sysctl, value) in listening.into_iter().chain(others) {
         // What is the host's own and is not there (an uplink that has gone) cannot be set.
         let there = observed.sysctls.contains_key(sysctl) || !expand::is_hosts_own(sysctl, wanted);
         if there && observed.sysctls.get(sysctl) != Some(value) {

@@ -1,6 +1,9 @@
 //! The door to the kernel: what is there is observed, what is planned is applied one step at a time. Decides nothing.
 
-use netd_api::spec::Source;
+use netd_api::{
+    spec::Source,
+    view::{Counters, Feature, Trouble},
+};
 use netd_core::{
     host::{Found, Host},
     objects::Objects,
@@ -34,6 +37,12 @@ pub trait Kernel: Send {
 
     /// The namespace of a container that somebody else made: checked to be one, and not the host's.
     fn find(&mut self, source: &Source) -> Result<Found, KernelError>;
+
+    /// What the eBPF programs counted under a number; none where they do not run.
+    fn counters(&mut self, slot: u32) -> Option<Counters>;
+
+    /// What the kernel gives, what stands in for what it does not, and what of it is in our way, for `netctl status`.
+    fn health(&mut self) -> Health;
 }
 
 /// The kernel could not be read.
@@ -84,4 +93,15 @@ pub enum KernelError {
     /// The eBPF part; the verifier's last lines ride along.
     #[error("{0}")]
     Bpf(String),
+}
+
+/// How the kernel serves us.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// uname(2)'s release.
+    pub release: String,
+    /// What is used and what is not.
+    pub features: Vec<Feature>,
+    /// What keeps something of ours from working.
+    pub troubles: Vec<Trouble>,
 }

@@ -1,1 +1,213 @@
-//! Tests.
+//! What is refused, with which code, and in which words.
+
+use netd_api::{
+    fault::{Code, Fault},
+    message::Request,
+};
+
+use super::{Context, change};
+use crate::{
+    desired::{Change, Desired},
+    host::{Features, Found, Host, Taken},
+    objects::NetnsId,
+};
+
+fn host() -> Host {
+    Host {
+        taken: vec![
+            Taken { net: "192.0.2.0/24".parse().unwrap(), by: "address of up0".to_owned() },
+            Taken { net: "10.200.0.53/32".parse().unwrap(), by: "resolver 10.200.0.53".to_owned() },
+        ],
+        foreign_links: ["docker0".parse().unwrap()].into(),
+        ephemeral: (32768, 32770),
+        features: Features { ipv6: true, ..Features::default() },
+        ..Host::default()
+    }
+}
+
+fn ask(desired: &Desired, request: &Request) -> Result<Change, Fault> {
+    let pools = crate::ipam::default_v4().into_iter().chain(crate::ipam::default_v6(7)).collect::<Vec<_>>();
+    let found = Found { path: "/proc/7/ns/net".to_owned(), id: NetnsId { dev: 4, ino: 7 }, links: ["lo", "eth0"].iter().map(|name| name.parse().unwrap()).collect() };
+    change(desired, request, Context { host: &host(), pools: &pools, found: Some(&found), busy: &[] })
+}
+
+fn network(json: &str) -> Request {
+    Request::CreateNetwork(serde_json::from_str(json).unwrap())
+}
+fn container(json: &str) -> Request {
+    Request::CreateContainer(serde_json::from_str(json).unwrap())
+}
+fn publish(name: &str, spec: &str) -> Request {
+    Request::Publish(name.parse().unwrap(), spec.parse().unwrap())
+}
+
+/// A wish after these requests.
+fn after(requests: &[Request]) -> Desired {
+    let mut desired = Desired::default();
+    for request in requests {
+        let change = ask(&desired, request).unwrap_or_else(|fault| panic!("{request:?}: {fault}"));
+        desired.apply(&change);
+    }
+    desired
+}
+
+fn usual() -> Desired {
+    after(&[
+        network(r#"{"name":"web","subnets":["10.9.0.0/29"]}"#),
+        network(r#"{"name":"six","subnets":["fd00:9::/64"]}"#),
+        network(r#"{"name":"in","internal":true}"#),
+        container(r#"{"name":"a","networks":[{"network":"web"}],"publish":["8080:80","127.0.0.1:9090:90"]}"#),
+        container(r#"{"name":"hidden","networks":[{"network":"in"}]}"#),
+        container(r#"{"name":"sixer","networks":[{"network":"six"}]}"#),
+    ])
+}
+
+#[track_caller]
+fn refused(request: &Request, code: Code, words: &str) {
+    let desired = usual();
+    let fault = ask(&desired, request).expect_err("it was not refused");
+    assert_eq!(fault.code, code, "{fault}");
+    assert!(fault.what.contains(words), "{:?} does not say {words:?}", fault.what);
+    assert!(!fault.hint.is_empty() || code == Code::BadAddress || code == Code::BadRequest, "{fault:?} says nothing of what to do");
+}
+
+#[test]
+fn bad_networks_are_refused() {
+    for (json, code, words) in [
+        (r#"{"name":"web"}"#, Code::Exists, "there is one of that name"),
+        (r#"{"name":"x","subnets":["10.9.0.0/24"]}"#, Code::SubnetOverlap, "overlaps 10.9.0.0/29 of network web"),
+        (r#"{"name":"x","subnets":["192.0.0.0/16"]}"#, Code::SubnetOverlap, "overlaps 192.0.2.0/24 (address of up0)"),
+        (r#"{"name":"x","subnets":["10.200.0.0/24"]}"#, Code::SubnetOverlap, "resolver 10.200.0.53"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24","10.2.0.0/24"]}"#, Code::BadRequest, "two subnets of one family"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.2.0.1"]}"#, Code::BadAddress, "gateway 10.2.0.1 is not inside 10.1.0.0/24"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.1.0.255"]}"#, Code::BadAddress, "broadcast"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["fd00::1"]}"#, Code::BadAddress, "gateway fd00::1 is not inside"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"ip_ranges":["10.1.0.0/16"]}"#, Code::BadAddress, "IP range 10.1.0.0/16 is not inside"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"excludes":["10.1.1.0/32"]}"#, Code::BadAddress, "excluded 10.1.1.0/32"),
+        (r#"{"name":"x","subnets":["10.1.0.0/30"],"excludes":["10.1.0.2/32"]}"#, Code::Exhausted, "no address left for a container"),
+        (r#"{"name":"x","subnets":["10.1.0.0/30"],"excludes":["10.1.0.0/30"]}"#, Code::Exhausted, "left for the gateway"),
+        (r#"{"name":"x","mtu":60}"#, Code::BadRequest, "MTU of 60"),
+        (r#"{"name":"x","subnets":["fd00:1::/64"],"mtu":1279}"#, Code::BadRequest, "MTU of 1279"),
+        (r#"{"name":"x","bridge":"docker0"}"#, Code::BadInterface, "docker0 is taken"),
+        (r#"{"name":"x","bridge":"nd-anchor"}"#, Code::BadInterface, "reserved"),
+        (r#"{"name":"x","internal":true,"routed":["v4"]}"#, Code::BadRequest, "internal network cannot be routed"),
+    ] {
+        refused(&network(json), code, words);
+    }
+    refused(&Request::RemoveNetwork("web".parse().unwrap()), Code::InUse, "container a is attached");
+    refused(&Request::RemoveNetwork("nope".parse().unwrap()), Code::NotFound, "no network nope");
+}
+
+#[test]
+fn bad_containers_are_refused() {
+    for (json, code, words) in [
+        (r#"{"name":"a"}"#, Code::Exists, "there is one of that name"),
+        (r#"{"name":"x","networks":[{"network":"nope"}]}"#, Code::NotFound, "no network nope"),
+        (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.0.2"]}]}"#, Code::BadAddress, "10.9.0.2 is taken by a"),
+        (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.0.1"]}]}"#, Code::BadAddress, "is the gateway"),
+        (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.0.7"]}]}"#, Code::BadAddress, "broadcast"),
+        (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.1.2"]}]}"#, Code::BadAddress, "not inside 10.9.0.0/29"),
+        (r#"{"name":"x","networks":[{"network":"web","addresses":["fd00::2"]}]}"#, Code::BadAddress, "fd00::2 is not inside"),
+        (r#"{"name":"x","networks":[{"network":"web","ifname":"net0"},{"network":"in","ifname":"net0"}]}"#, Code::BadInterface, "has an interface net0"),
+        (r#"{"name":"x","netns":{"pid":7},"networks":[{"network":"web","ifname":"eth0"}]}"#, Code::BadInterface, "has an interface eth0"),
+        (r#"{"name":"x","networks":[{"network":"web"}],"publish":["8080:80"]}"#, Code::PortTaken, "port 8080 is published for container a"),
+        (r#"{"name":"x","networks":[{"network":"web"}],"publish":["81:80","81:82"]}"#, Code::PortTaken, "port 81 is published for container x"),
+    ] {
+        refused(&container(json), code, words);
+    }
+}
+
+#[test]
+fn bad_publishes_are_refused() {
+    for (name, spec, code, words) in [
+        ("nope", "80", Code::NotFound, "no container nope"),
+        ("a", "8080:81", Code::PortTaken, "published for container a"),
+        ("a", "10.0.0.1:8080:81", Code::PortTaken, "published for container a"),
+        ("a", "9090:81", Code::PortTaken, "port 9090 is published"),
+        ("a", "8070-8090:70-90", Code::PortTaken, "port 8080 is published"),
+        ("a", "[::1]:80:80", Code::Impossible, "no route_localnet"),
+        ("a", "[fe80::1]:80:80", Code::Impossible, "link-local"),
+        ("a", "224.0.0.1:80:80", Code::Impossible, "no address of a host"),
+        ("a", "[fd00::1]:80:80", Code::Impossible, "no IPv6 address"),
+        ("sixer", "127.0.0.1:80:80", Code::Impossible, "no IPv4 address"),
+        ("hidden", "80", Code::Impossible, "internal networks only"),
+        ("a", "1-5000:1-5000", Code::BadRequest, "5000 ports are too many"),
+    ] {
+        refused(&publish(name, spec), code, words);
+    }
+}
+
+#[test]
+fn the_same_port_on_two_loopback_addresses_and_in_two_protocols_is_no_conflict() {
+    let mut desired = usual();
+    for spec in ["127.0.0.2:9090:90", "8080:80/udp", "8080:80/sctp"] {
+        let change = ask(&desired, &publish("a", spec)).unwrap();
+        desired.apply(&change);
+    }
+    assert_eq!(desired.publishes().len(), 5);
+}
+
+#[test]
+fn free_ports_are_chosen_until_none_is_left() {
+    let mut desired = usual();
+    for _ in 0..3 {
+        let change = ask(&desired, &publish("a", "80")).unwrap();
+        desired.apply(&change);
+    }
+    let fault = ask(&desired, &publish("a", "80")).unwrap_err();
+    assert_eq!(fault.code, Code::Exhausted);
+}
+
+#[test]
+fn an_exhausted_subnet_says_so_and_a_removed_container_makes_room() {
+    let mut desired = usual();
+    for n in 0..4 {
+        let change = ask(&desired, &container(&format!(r#"{{"name":"x{n}","networks":[{{"network":"web"}}]}}"#))).unwrap();
+        desired.apply(&change);
+    }
+    let more = container(r#"{"name":"y","networks":[{"network":"web"}]}"#);
+    assert_eq!(ask(&desired, &more).unwrap_err().code, Code::Exhausted);
+    let change = ask(&desired, &Request::RemoveContainer("x1".parse().unwrap())).unwrap();
+    desired.apply(&change);
+    assert!(ask(&desired, &more).is_ok());
+}
+
+#[test]
+fn the_1024th_container_of_a_bridge_is_refused_before_anything_is_made() {
+    let mut desired = after(&[network(r#"{"name":"big","subnets":["10.128.0.0/16"]}"#)]);
+    for n in 0..1023 {
+        let change = ask(&desired, &container(&format!(r#"{{"name":"x{n}","networks":[{{"network":"big"}}]}}"#))).unwrap();
+        desired.apply(&change);
+    }
+    let fault = ask(&desired, &container(r#"{"name":"y","networks":[{"network":"big"}]}"#)).unwrap_err();
+    assert_eq!(fault.code, Code::BridgeFull);
+    assert!(fault.what.contains("1023 ports"), "{fault}");
+}
+
+#[test]
+fn a_container_cannot_leave_the_network_its_published_ports_lead_to() {
+    refused(&Request::Disconnect("a".parse().unwrap(), "web".parse().unwrap(), None), Code::InUse, "would lead nowhere");
+    refused(&Request::Disconnect("a".parse().unwrap(), "in".parse().unwrap(), None), Code::NotFound, "not attached to network in");
+}
+
+#[test]
+fn a_change_and_its_reverse_leave_the_wish_as_it_was() {
+    let desired = usual();
+    for request in [
+        container(r#"{"name":"x","networks":[{"network":"web"},{"network":"in"}],"publish":["80","81:81/udp"]}"#),
+        container(r#"{"name":"y"}"#),
+        publish("a", "7000-7010:1-11"),
+        Request::RemoveContainer("a".parse().unwrap()),
+        Request::Unpublish("a".parse().unwrap(), None),
+        Request::Cleanup,
+    ] {
+        let change = ask(&desired, &request).unwrap();
+        let mut there_and_back = desired.clone();
+        there_and_back.apply(&change);
+        assert!(there_and_back != desired, "{request:?} changed nothing");
+        there_and_back.apply(&change.reverse());
+        assert!(there_and_back == desired, "{request:?} cannot be reversed");
+        assert_eq!(there_and_back.slots(), desired.slots());
+        assert!(ask(&there_and_back, &publish("a", "8080:81")).is_err(), "the index of ports is not as it was");
+    }
+}

@@ -1,1 +1,109 @@
-//! Tests.
+//! Plans as people read them, against golden files; `UPDATE_GOLDEN=1` writes them anew.
+
+use netd_api::message::Request;
+
+use crate::{
+    change::{Context, change},
+    desired::{Change, Desired},
+    expand::{Scope, expand, given_back},
+    host::{Features, Host, Uplink},
+    objects::{Ns, Objects, Sysctl},
+    plan::{aftermath, plan, remember},
+};
+
+fn host() -> Host {
+    let uplink = Uplink { mtu: 1500, families: netd_api::addr::Family::BOTH.into_iter().collect(), lives_from_ra: true };
+    Host {
+        uplinks: [("up0".parse().unwrap(), uplink)].into(),
+        ephemeral: (32768, 60999),
+        features: Features { ipv6: true, force_forwarding: true, datapath: true, sctp_sockets: true, sysctls: true },
+        ..Host::default()
+    }
+}
+
+fn ask(desired: &Desired, request: &Request) -> Change {
+    let pools = crate::ipam::default_v4();
+    change(desired, request, Context { host: &host(), pools: &pools, found: None, busy: &[] }).unwrap()
+}
+
+fn everything(desired: &Desired) -> Objects {
+    expand(desired, &host(), &Scope::Everything)
+}
+
+/// The wish, its change, and the plan for it on a kernel that was as wanted before.
+fn step(desired: &mut Desired, request: &Request) -> String {
+    let mut before = everything(desired);
+    for (key, value) in [("ipv4/conf/up0/forwarding", "0"), ("ipv6/conf/up0/force_forwarding", "0"), ("ipv6/conf/up0/accept_ra", "1")] {
+        before.sysctls.entry(Sysctl { ns: Ns::Host, key: format!("net/{key}") }).or_insert_with(|| value.to_owned());
+    }
+    let change = ask(desired, request);
+    let bridges = desired.networks().clone();
+    desired.apply(&change);
+    let wanted = everything(desired);
+    let mut steps = plan(&wanted, &before);
+    let originals = remember(&steps, &before, &wanted, |sysctl| desired.originals().contains_key(sysctl));
+    if !originals.edits.is_empty() {
+        desired.apply(&originals);
+        steps = plan(&everything(desired), &before);
+    }
+    desired.apply(&given_back(desired, &host()));
+    steps.ops.extend(aftermath(&change, |name| bridges.get(name).map(|network| network.bridge.clone())));
+    steps.to_string()
+}
+
+#[track_caller]
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/../tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(wanted.trim_end(), text, "{name} differs; UPDATE_GOLDEN=1 writes it anew");
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_network_a_container_a_port_and_back_again() {
+    let mut desired = Desired::default();
+    let network = Request::CreateNetwork(json(r#"{"name":"web","subnets":["10.9.0.0/24","fd00:9::/64"]}"#));
+    golden("network-create.plan", &step(&mut desired, &network));
+    let container = Request::CreateContainer(json(r#"{"name":"a","networks":[{"network":"web"}]}"#));
+    golden("container-create.plan", &step(&mut desired, &container));
+    let publish = Request::Publish("a".parse().unwrap(), "8080:80".parse().unwrap());
+    golden("publish.plan", &step(&mut desired, &publish));
+    let second = Request::CreateNetwork(json(r#"{"name":"back","internal":true,"icc":false,"subnets":["10.10.0.0/24"]}"#));
+    step(&mut desired, &second);
+    let connect = Request::Connect("a".parse().unwrap(), json(r#"{"network":"back"}"#));
+    golden("connect.plan", &step(&mut desired, &connect));
+    golden("container-remove.plan", &step(&mut desired, &Request::RemoveContainer("a".parse().unwrap())));
+    step(&mut desired, &Request::RemoveNetwork("back".parse().unwrap()));
+    golden("network-remove.plan", &step(&mut desired, &Request::RemoveNetwork("web".parse().unwrap())));
+}
+
+#[test]
+fn equal_states_need_no_step() {
+    let mut desired = Desired::default();
+    step(&mut desired, &Request::CreateContainer(json(r#"{"name":"a","publish":["80:80","53:53/udp"]}"#)));
+    let objects = everything(&desired);
+    assert!(plan(&objects, &objects).is_empty());
+}
+
+#[test]
+fn a_part_of_the_wish_is_the_same_as_that_part_of_everything() {
+    let mut desired = Desired::default();
+    step(&mut desired, &Request::CreateContainer(json(r#"{"name":"a","publish":["80:80"]}"#)));
+    let request = Request::CreateContainer(json(r#"{"name":"b","publish":["81:80"]}"#));
+    let change = ask(&desired, &request);
+    let before = everything(&desired);
+    desired.apply(&change);
+    let part = expand(&desired, &host(), &Scope::of(&change, &desired));
+    let all = plan(&everything(&desired), &before);
+    let mut beside = Objects { table: before.table, filters: before.filters, ..Objects::default() };
+    beside.bridges.clone_from(&before.bridges);
+    let mut with_bridge = part.clone();
+    with_bridge.bridges.clone_from(&before.bridges);
+    assert_eq!(plan(&with_bridge, &beside), all);
+}

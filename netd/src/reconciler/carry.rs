@@ -1,0 +1,168 @@
+//! Carries a change out: wish, store, kernel, in this order; and if one refuses, the way back. Never decides what is wanted.
+
+use netd_api::publish::{PortRange, Protocol};
+use netd_core::{
+    desired::{Change, Desired, Edit},
+    expand::{self, Scope},
+    objects::Objects,
+    op::Op,
+    plan::{self, Plan},
+};
+use tracing::{debug, warn};
+
+use super::Reconciler;
+use crate::{
+    kernel::{ApplyError, Kernel, KernelError, Look, ObserveError},
+    store::StoreError,
+};
+
+/// Why a change was taken back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("the state could not be written")]
+    Store(#[source] StoreError),
+    #[error("the kernel could not be read")]
+    Observe(#[source] ObserveError),
+    #[error("a step failed")]
+    Apply(#[source] ApplyError),
+    #[error("port {ports}/{protocol} is in use by {holder}")]
+    PortTaken { protocol: Protocol, ports: PortRange, holder: String },
+}
+
+impl From<ApplyError> for Refused {
+    fn from(error: ApplyError) -> Self {
+        match (&*error.op, &error.cause) {
+            (Op::Reserve(port), KernelError::PortTaken { holder }) => {
+                Self::PortTaken { protocol: port.protocol, ports: PortRange::one(port.port), holder: holder.clone() }
+            }
+            _ => Self::Apply(error),
+        }
+    }
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// Makes a change of the wish true, or leaves everything as it was.
+    pub(super) fn carry_out(&mut self, change: &Change) -> Result<(), Refused> {
+        let looked_at = self.wanted(change);
+        let bridges: std::collections::BTreeMap<_, _> = plan_bridges(change, &self.desired);
+        self.desired.apply(change);
+        if let Err(error) = self.store.commit(&change.edits) {
+            self.desired.apply(&change.reverse());
+            return Err(Refused::Store(error));
+        }
+        for edit in &change.edits {
+            if let Edit::Publish { before: Some(before), .. } = edit {
+                self.unheld.retain(|port, _| port.protocol != before.protocol || port.address != before.address || !before.host.overlaps(PortRange::one(port.port)));
+            }
+        }
+        let result = self.follow(change, &looked_at, &bridges).and_then(|()| self.store.settle().map_err(Refused::Store));
+        if result.is_err() {
+            self.take_back(change);
+        }
+        self.kernel.settle();
+        result
+    }
+
+    fn wanted(&self, change: &Change) -> Objects {
+        expand::expand(&self.desired, &self.host, &Scope::of(change, &self.desired))
+    }
+
+    /// Makes the kernel follow the wish, as far as a change is concerned; stops at the first step that fails.
+    fn follow(&mut self, change: &Change, before: &Objects, bridges: &Bridges) -> Result<(), Refused> {
+        let (wanted, observed) = self.compare(change, before)?;
+        let mut plan = plan::plan(&wanted, &observed);
+        let originals = plan::remember(&plan, &observed, &wanted, |sysctl| self.desired.originals().contains_key(sysctl));
+        if !originals.edits.is_empty() {
+            self.desired.apply(&originals);
+            self.store.commit(&originals.edits).map_err(Refused::Store)?;
+            plan = plan::plan(&self.wanted(change), &observed);
+        }
+        self.without_unheld(&mut plan);
+        plan.ops.extend(plan::aftermath(change, |network| bridges.get(network).cloned()));
+        for op in &plan.ops {
+            debug!(%op, "step");
+            self.kernel.apply(op)?;
+        }
+        self.forget_given_back()
+    }
+
+    fn compare(&mut self, change: &Change, before: &Objects) -> Result<(Objects, Objects), Refused> {
+        let wanted = self.wanted(change);
+        let keys = union(before, &wanted);
+        let observed = self.kernel.observe(Look::At(&keys)).map_err(Refused::Observe)?;
+        Ok((wanted, observed))
+    }
+
+    /// Sysctls that were given back need not be remembered any longer.
+    pub(super) fn forget_given_back(&mut self) -> Result<(), Refused> {
+        let done = expand::given_back(&self.desired, &self.host);
+        if done.edits.is_empty() {
+            return Ok(());
+        }
+        self.desired.apply(&done);
+        self.store.commit(&done.edits).map_err(Refused::Store)
+    }
+
+    /// Back to the former wish: the same planning the other way, as a deleted link has no inverse but to be made again.
+    fn take_back(&mut self, change: &Change) {
+        let back = change.reverse();
+        let made = self.wanted(change);
+        self.desired.apply(&back);
+        if let Err(error) = self.store.commit(&back.edits).and_then(|()| self.store.settle()) {
+            // The next start finds the wish that was refused and makes it true, or fails at it again and says so.
+            warn!(error = &error as &dyn std::error::Error, "could not take a refused change out of the store");
+        }
+        match self.compare(&back, &made) {
+            Ok((wanted, observed)) => {
+                let plan: Plan = plan::plan(&wanted, &observed);
+                for op in &plan.ops {
+                    if let Err(error) = self.kernel.apply(op) {
+                        warn!(error = &error as &dyn std::error::Error, "could not take a step back; it will be tried again");
+                        self.survey.retry();
+                    }
+                }
+                if let Err(error) = self.forget_given_back() {
+                    warn!(error = &error as &dyn std::error::Error, "could not forget what sysctls were; harmless");
+                }
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "could not look at what to take back; it will be tried again");
+                self.survey.retry();
+            }
+        }
+    }
+}
+
+type Bridges = std::collections::BTreeMap<netd_api::names::NetworkName, netd_api::names::IfName>;
+
+/// The bridges of the networks that a change takes containers from, read before they may have gone.
+fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
+    let containers = change.edits.iter().filter_map(|edit| match edit {
+        Edit::Container { before: Some(before), .. } => Some(before),
+        _ => None,
+    });
+    let attachments = containers.flat_map(|container| &container.attachments);
+    attachments.filter_map(|attachment| Some((attachment.network.clone(), desired.networks().get(&attachment.network)?.bridge.clone()))).collect()
+}
+
+/// The keys of both.
+fn union(one: &Objects, other: &Objects) -> Objects {
+    let mut all = other.clone();
+    for (key, value) in &one.netns {
+        all.netns.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    for (key, value) in &one.bridges {
+        all.bridges.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    for (key, value) in &one.veths {
+        all.veths.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    for (key, value) in &one.sysctls {
+        all.sysctls.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    all.addresses.extend(one.addresses.iter().cloned());
+    all.routes.extend(one.routes.iter().cloned());
+    all.elements.extend(one.elements.iter().cloned());
+    all.reservations.extend(one.reservations.iter().copied());
+    all
+}

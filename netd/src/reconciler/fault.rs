@@ -1,0 +1,55 @@
+//! What a client is told when store or kernel refuse: what was tried, why it failed, what to do now. Changes nothing.
+
+use netd_api::{
+    fault::{Code, Fault},
+    message::Request,
+};
+
+use super::{carry::Refused, survey::chain};
+use crate::kernel::{KernelError, ObserveError};
+
+/// What a request tries, as the beginning of a sentence.
+fn tried(request: &Request) -> String {
+    match request {
+        Request::CreateNetwork(spec) => format!("cannot create network {}", spec.name),
+        Request::RemoveNetwork(name) => format!("cannot remove network {name}"),
+        Request::PruneNetworks => "cannot prune networks".to_owned(),
+        Request::CreateContainer(spec) => format!("cannot make container {}", spec.name),
+        Request::RemoveContainer(name) => format!("cannot remove container {name}"),
+        Request::ChangeContainer(name, _) => format!("cannot change container {name}"),
+        Request::Connect(name, spec) => format!("cannot connect {name} to network {}", spec.network),
+        Request::Disconnect(name, network, _) => format!("cannot disconnect {name} from network {network}"),
+        Request::Publish(name, spec) => format!("cannot publish {spec} for {name}"),
+        Request::Unpublish(name, _) => format!("cannot withdraw ports of {name}"),
+        Request::Cleanup => "cannot clean up".to_owned(),
+        Request::Status | Request::Networks | Request::Network(_) | Request::Containers | Request::Container(_) | Request::Ports(_) | Request::Plan => {
+            "cannot answer".to_owned()
+        }
+    }
+}
+
+pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
+    let tried = tried(request);
+    match refused {
+        Refused::PortTaken { protocol, ports, holder } => Fault::new(Code::PortTaken, format!("{tried}: port {ports}/{protocol} is in use by {holder}"))
+            .hint("free it, choose another host port, or name none to have one chosen"),
+        Refused::Store(error) => Fault::new(Code::Store, format!("{tried}: {}", chain(&error))).hint("nothing was changed; make room or mend the disk, then try again"),
+        Refused::Observe(error) => Fault::new(Code::Kernel, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`"),
+        Refused::Apply(error) => {
+            let code = match &error.cause {
+                KernelError::Namespace(_) => Code::BadNamespace,
+                KernelError::PortTaken { .. } => Code::PortTaken,
+                KernelError::Errno { .. } | KernelError::Nft(_) | KernelError::Bpf(_) => Code::Kernel,
+            };
+            Fault::new(code, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`")
+        }
+    }
+}
+
+pub(super) fn namespace(request: &Request, error: &KernelError) -> Fault {
+    Fault::new(Code::BadNamespace, format!("{}: {}", tried(request), chain(error))).hint("give a path such as /run/netns/NAME or /proc/PID/ns/net, or the pid of a running process")
+}
+
+pub(super) fn observe(error: &ObserveError) -> Fault {
+    Fault::new(Code::Kernel, chain(error))
+}
