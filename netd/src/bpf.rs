@@ -204,8 +204,8 @@ impl Bpf {
         self.path.as_ref().ok().and_then(|path| path.blocks)
     }
 
-    /// How the shared blocks stand: `Current` if the anchor is there and each block runs this build's program on our
-    /// pinned maps, and no second filter of ours. `Absent` where eBPF is off.
+    /// How the shared blocks stand: `Current` if the anchor is there, all pins are, and each block runs this build's program
+    /// on the pinned maps, and no second filter of ours. `Absent` where eBPF is off.
     pub fn filters(&mut self) -> Result<Filters, BpfError> {
         let Ok(path) = &mut self.path else { return Ok(Filters::Absent) };
         path.filters().map_err(|refusal| BpfError::new("look at the filters on the shared tc blocks".to_owned(), refusal.into()))
@@ -233,6 +233,7 @@ impl Bpf {
     pub fn put_filters(&mut self) -> Result<(), BpfError> {
         let blocks = self.prepare_anchor()?;
         let path = self.on("put the programs on the shared tc blocks")?;
+        path.restore_pins()?;
         let name = path.filter_name();
         for (direction, program) in Direction::ALL.into_iter().zip(&path.programs) {
             let block = blocks.of(direction);
@@ -244,10 +245,10 @@ impl Bpf {
         path.pins.remove_older_programs()
     }
 
-    /// Removes the anchor, all pins and the programs' last hold of ours. eBPF is off afterwards: the daemon is about to go.
+    /// Removes filters, anchor and all pins; interfaces that are still bound then pass everything. eBPF is off afterwards: the daemon is about to go.
     pub fn remove(&mut self) -> Result<(), BpfError> {
         let path = self.on("remove the data path")?;
-        path.tc.remove_anchor().map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
+        path.remove_from_kernel().map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
         path.pins.remove_all()?;
         self.path = Err(Unsupported { feature: "the data path".to_owned(), since: "it was removed", instead: "start netd again" });
         Ok(())
@@ -343,6 +344,10 @@ impl DataPath {
     /// Opens the pins; loads what is missing. Says whether all was there.
     fn open(dir: &Path) -> Result<(Self, bool), BpfError> {
         let pins = Pins::open(dir)?;
+        let (mut tc, blocks) = Self::open_tc()?;
+        if let Some(blocks) = blocks.filter(|_| !pins.have_maps()) {
+            Self::rescue(&pins, &mut tc, blocks)?;
+        }
         pins.set_aside_misfits()?;
         let mut adopted = true;
         let (maps, programs) = match Self::adopt(&pins)? {
@@ -353,15 +358,43 @@ impl DataPath {
                 (Maps::open(&pins)?, Self::programs(&pins)?)
             }
         };
+        Ok((Self { pins, maps, programs, tc, blocks }, adopted))
+    }
+
+    fn open_tc() -> Result<(Tc, Option<Blocks>), BpfError> {
         let mut tc = Tc::open().map_err(|refusal| BpfError::new("open a netlink socket".to_owned(), refusal.into()))?;
         let blocks = tc.blocks().map_err(|refusal| BpfError::new(format!("look at {}", netd_core::mark::ANCHOR), refusal.into()))?;
-        Ok((Self { pins, maps, programs, tc, blocks }, adopted))
+        Ok((tc, blocks))
+    }
+
+    /// Pins are missing though programs run: somebody removed them. The programs' maps are pinned again, with all that was counted.
+    fn rescue(pins: &Pins, tc: &mut Tc, blocks: Blocks) -> Result<(), BpfError> {
+        for direction in Direction::ALL {
+            let block = blocks.of(direction);
+            let filters = tc.filters(block).map_err(|refusal| BpfError::new(format!("look at tc block {block}"), refusal.into()))?;
+            for filter in filters.iter().filter(|filter| filter.is_ours()) {
+                object::maps_of(filter.program)?.into_iter().try_for_each(|map| pins.pin_again(map))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pins what lost its pin while the daemon ran.
+    fn restore_pins(&mut self) -> Result<(), BpfError> {
+        if self.pins.are_complete() {
+            return Ok(());
+        }
+        self.maps.ids().into_iter().try_for_each(|map| self.pins.pin_again(map))?;
+        if !self.pins.are_complete() {
+            object::load(&self.pins)?;
+            self.programs = Self::programs(&self.pins)?;
+        }
+        Ok(())
     }
 
     /// Maps and programs of this build, if all are pinned and belong together.
     fn adopt(pins: &Pins) -> Result<Option<(Maps, [Program; 2])>, BpfError> {
-        let all = netd_abi::MAPS.iter().map(|map| pins.map(map)).chain(Direction::ALL.map(|direction| pins.program(direction)));
-        if !all.into_iter().all(|path| path.exists()) {
+        if !pins.are_complete() {
             return Ok(None);
         }
         let (maps, programs) = (Maps::open(pins)?, Self::programs(pins)?);
@@ -378,10 +411,19 @@ impl DataPath {
         format!("{}{}", tc::NAME_PREFIX, self.pins.build())
     }
 
+    fn remove_from_kernel(&mut self) -> Result<(), Refusal> {
+        if let Some(blocks) = self.tc.blocks()? {
+            for direction in Direction::ALL {
+                self.tc.remove_filters(blocks.of(direction), |_| true)?;
+            }
+        }
+        self.tc.remove_anchor()
+    }
+
     fn filters(&mut self) -> Result<Filters, Refusal> {
         self.blocks = self.tc.blocks()?;
         let Some(blocks) = self.blocks else { return Ok(Filters::Absent) };
-        let mut current = true;
+        let mut current = self.pins.are_complete();
         let mut any = false;
         for (direction, program) in Direction::ALL.into_iter().zip(&self.programs) {
             let filters = self.tc.filters(blocks.of(direction))?;

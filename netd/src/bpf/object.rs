@@ -60,6 +60,13 @@ impl Program {
     }
 }
 
+/// The kernel's numbers of the maps that a running program works on. None for a program that is gone.
+pub(crate) fn maps_of(program: u32) -> Result<Vec<u32>, BpfError> {
+    let failed = |error: aya::programs::ProgramError| BpfError::new(format!("look at the program with id {program}"), error.into());
+    let found = aya::programs::loaded_programs().filter_map(Result::ok).find(|info| info.id() == program);
+    found.map_or(Ok(Vec::new()), |info| Ok(info.map_ids().map_err(failed)?.unwrap_or_default()))
+}
+
 /// Loads the object: makes and pins the maps that have no pin yet, and pins both programs.
 pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
     let failed = |cause: Cause| BpfError::new("load the eBPF object".to_owned(), cause);

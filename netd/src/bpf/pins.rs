@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{MapData, MapType};
+use aya::maps::{MapData, MapInfo, MapType};
 use netd_abi::{Direction, MapKind, MapSpec};
 
 use super::{BpfError, object};
@@ -57,18 +57,40 @@ impl Pins {
                 Err(error) => return Err(failed(error.into())),
             };
             let info = map.info().map_err(|error| failed(error.into()))?;
-            let kind = match spec.kind {
-                MapKind::Hash => MapType::Hash,
-                MapKind::PerCpuArray => MapType::PerCpuArray,
-            };
-            let fits = info.map_type().is_ok_and(|found| found == kind)
-                && (info.key_size(), info.value_size(), info.max_entries()) == (spec.key, spec.value, spec.entries);
-            if !fits {
-                let aside = self.dir.join(format!("{}{}_was_{}", prefix(spec), spec.version, info.id()));
-                fs::rename(&path, aside).map_err(|error| failed(error.into()))?;
+            if !fits(&info, spec) {
+                fs::rename(&path, self.misfit(spec, &info)).map_err(|error| failed(error.into()))?;
             }
         }
         Ok(())
+    }
+
+    /// Whether every map and program has its pin.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.have_maps() && Direction::ALL.into_iter().all(|direction| self.program(direction).exists())
+    }
+
+    /// Whether every map has its pin.
+    pub(crate) fn have_maps(&self) -> bool {
+        netd_abi::MAPS.iter().all(|spec| self.map(spec).exists())
+    }
+
+    /// Pins a map that lost its pin, or never had one here. `id` is the kernel's number of it. One that is none of ours is left alone.
+    pub(crate) fn pin_again(&self, id: u32) -> Result<(), BpfError> {
+        let failed = |cause| BpfError::new(format!("pin the map with id {id} again"), cause);
+        let map = MapData::from_id(id).map_err(|error| failed(error.into()))?;
+        let info = map.info().map_err(|error| failed(error.into()))?;
+        let Some(spec) = netd_abi::MAPS.iter().find(|spec| info.name_as_str() == Some(spec.name)) else { return Ok(()) };
+        let path = if fits(&info, spec) { self.map(spec) } else { self.misfit(spec, &info) };
+        if path.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
+        map.pin(&path).map_err(|error| failed(error.into()))
+    }
+
+    /// Where a map of another shape is pinned: [`Pins::older`] finds it there.
+    fn misfit(&self, spec: &MapSpec, info: &MapInfo) -> PathBuf {
+        self.dir.join(format!("{}{}_was_{}", prefix(spec), spec.version, info.id()))
     }
 
     /// Removes the pins of programs of other builds. Filters that still run them keep them alive until they are replaced.
@@ -109,6 +131,16 @@ impl Pins {
 /// Removes a pin. What it pinned goes with its last user.
 pub(crate) fn remove(path: &Path) -> Result<(), BpfError> {
     fs::remove_file(path).map_err(|error| BpfError::new(format!("remove the pin {}", path.display()), error.into()))
+}
+
+/// Whether a map in the kernel has the shape of today's layout.
+fn fits(info: &MapInfo, spec: &MapSpec) -> bool {
+    let kind = match spec.kind {
+        MapKind::Hash => MapType::Hash,
+        MapKind::PerCpuArray => MapType::PerCpuArray,
+    };
+    info.map_type().is_ok_and(|found| found == kind)
+        && (info.key_size(), info.value_size(), info.max_entries()) == (spec.key, spec.value, spec.entries)
 }
 
 /// What the pins of a map begin with, in every layout.

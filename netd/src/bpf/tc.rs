@@ -200,8 +200,13 @@ impl Tc {
                 .text(TCA_BPF_NAME, name)
                 .number(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT)
         }))?;
-        for old in self.filters(block)?.iter().filter(|filter| filter.is_ours() && !filter.is_in_place()) {
-            let place = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, old.handle, block, old.info);
+        self.remove_filters(block, |filter| !filter.is_in_place())
+    }
+
+    /// Takes those of our filters off a block that `which` says.
+    pub(crate) fn remove_filters(&mut self, block: u32, which: impl Fn(&Filter) -> bool) -> Result<(), Refusal> {
+        for filter in self.filters(block)?.iter().filter(|filter| filter.is_ours() && which(filter)) {
+            let place = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, filter.handle, block, filter.info);
             self.netlink.ask(Message::new(libc::RTM_DELTFILTER, 0, &place).text(TCA_KIND, "bpf"))?;
         }
         Ok(())
@@ -262,7 +267,8 @@ impl Tc {
 
     fn binding(&mut self, ifindex: u32) -> Result<Option<Binding>, Refusal> {
         let mut found = None;
-        let answer = self.netlink.get(Message::new(libc::RTM_GETQDISC, 0, &clsact(ifindex)), |kind, payload| {
+        // Without NLM_F_ECHO the kernel acknowledges the question and keeps the answer.
+        let answer = self.netlink.get(Message::new(libc::RTM_GETQDISC, libc::NLM_F_ECHO, &clsact(ifindex)), |kind, payload| {
             if kind == libc::RTM_NEWQDISC {
                 found = found.take().or_else(|| binding(payload));
             }
