@@ -49,14 +49,8 @@ pub const COUNTERS: MapSpec = MapSpec {
 };
 
 /// Packets that no attachment answers for, at [`crate::Why::counter_of`]; with room for reasons to come.
-pub const DROPS: MapSpec = MapSpec {
-    name: "DROPS",
-    version: 1,
-    kind: MapKind::PerCpuArray,
-    key: 4,
-    value: size_of::<Counters>() as u32,
-    entries: 128,
-};
+pub const DROPS: MapSpec =
+    MapSpec { name: "DROPS", version: 1, kind: MapKind::PerCpuArray, key: 4, value: size_of::<Counters>() as u32, entries: 128 };
 
 /// Every map of the programs.
 pub const MAPS: [MapSpec; 3] = [ATTACHMENTS, COUNTERS, DROPS];

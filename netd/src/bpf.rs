@@ -239,7 +239,10 @@ impl Bpf {
             let block = blocks.of(direction);
             path.tc.put_filter(block, program.fd(), &name).map_err(|refusal| {
                 let program = object::name(direction);
-                BpfError::new(format!("run `tc filter replace block {block} bpf direct-action name {name}` with program {program}"), refusal.into())
+                BpfError::new(
+                    format!("run `tc filter replace block {block} bpf direct-action name {name}` with program {program}"),
+                    refusal.into(),
+                )
             })?;
         }
         path.pins.remove_older_programs()
@@ -248,7 +251,8 @@ impl Bpf {
     /// Removes filters, anchor and all pins; interfaces that are still bound then pass everything. eBPF is off afterwards: the daemon is about to go.
     pub fn remove(&mut self) -> Result<(), BpfError> {
         let path = self.on("remove the data path")?;
-        path.remove_from_kernel().map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
+        path.remove_from_kernel()
+            .map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
         path.pins.remove_all()?;
         self.path = Err(Unsupported { feature: "the data path".to_owned(), since: "it was removed", instead: "start netd again" });
         Ok(())
@@ -262,16 +266,19 @@ impl Bpf {
             Some(blocks) => blocks,
             None => self.prepare_anchor()?,
         };
-        self.on(&tried)?.tc.bind(ifindex, blocks).map_err(|refusal| {
-            BpfError::new(format!("run `tc qdisc add dev #{ifindex} {blocks} clsact`"), refusal.into())
-        })
+        self.on(&tried)?
+            .tc
+            .bind(ifindex, blocks)
+            .map_err(|refusal| BpfError::new(format!("run `tc qdisc add dev #{ifindex} {blocks} clsact`"), refusal.into()))
     }
 
     /// Whether an interface is bound to the blocks. One that is not there is not.
     pub fn is_attached(&mut self, ifindex: u32) -> Result<bool, BpfError> {
         let Ok(path) = &mut self.path else { return Ok(false) };
         let Some(blocks) = path.blocks else { return Ok(false) };
-        path.tc.is_bound(ifindex, blocks).map_err(|refusal| BpfError::new(format!("look at the clsact of interface #{ifindex}"), refusal.into()))
+        path.tc
+            .is_bound(ifindex, blocks)
+            .map_err(|refusal| BpfError::new(format!("look at the clsact of interface #{ifindex}"), refusal.into()))
     }
 
     /// Every interface that is bound to the blocks, the anchor among them.

@@ -132,7 +132,8 @@ impl CounterArray {
 
     /// The sum over all CPUs at this place.
     pub(crate) fn get(&self, at: u32) -> Result<Counters, BpfError> {
-        let values = self.map.get(&at, 0).map_err(|error| BpfError::new(format!("read counter {at} of the map {}", self.name), error.into()))?;
+        let values =
+            self.map.get(&at, 0).map_err(|error| BpfError::new(format!("read counter {at} of the map {}", self.name), error.into()))?;
         let now = values.iter().fold(Counters::ZERO, |sum, cpu| sum.plus(*cpu));
         self.older.iter().try_fold(now, |sum, older| Ok(sum.plus(older.get(at)?)))
     }

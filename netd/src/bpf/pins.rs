@@ -1,7 +1,8 @@
 //! The pin directory: what each pin is called, which ones are of this build and layout, and which are older. Never reads what is in a map.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo, MapType};
@@ -19,8 +20,14 @@ pub(crate) struct Pins {
 impl Pins {
     /// Makes the directory where it is missing.
     pub(crate) fn open(dir: &Path) -> Result<Self, BpfError> {
-        fs::create_dir_all(dir).map_err(|error| BpfError::new(format!("make the directory {}", dir.display()), error.into()))?;
-        Ok(Self { dir: dir.to_owned(), build: object::build() })
+        let pins = Self { dir: dir.to_owned(), build: object::build() };
+        pins.make_directory()?;
+        Ok(pins)
+    }
+
+    fn make_directory(&self) -> Result<(), BpfError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|error| BpfError::new(format!("make the directory {}", self.dir.display()), error.into()))
     }
 
     /// The build of the embedded programs.
@@ -84,7 +91,7 @@ impl Pins {
         if path.exists() {
             return Ok(());
         }
-        fs::create_dir_all(&self.dir).map_err(|error| failed(error.into()))?;
+        self.make_directory()?;
         map.pin(&path).map_err(|error| failed(error.into()))
     }
 

@@ -30,7 +30,9 @@ pub(crate) fn probe(object: &[u8], pins: &Path) -> Result<(), Unsupported> {
     let place = pins.ancestors().find(|path| path.is_dir()).unwrap_or(pins);
     match statfs(place).map(|stat| stat.filesystem_type()) {
         Ok(BPF_FS_MAGIC) => {}
-        Ok(_) => return Err(missing(format!("a BPF file system at {}", place.display()), "mount -t bpf bpf /sys/fs/bpf, then restart netd")),
+        Ok(_) => {
+            return Err(missing(format!("a BPF file system at {}", place.display()), "mount -t bpf bpf /sys/fs/bpf, then restart netd"));
+        }
         Err(error) => return Err(missing(format!("{} ({error})", place.display()), "mount -t bpf bpf /sys/fs/bpf, then restart netd")),
     }
     for (name, kind) in [("BPF hash maps", MapType::Hash), ("BPF per-CPU arrays", MapType::PerCpuArray)] {
@@ -42,7 +44,11 @@ pub(crate) fn probe(object: &[u8], pins: &Path) -> Result<(), Unsupported> {
 
 /// The blocks came out missing when the anchor was to be bound: the kernel has no `clsact`, or none with shared blocks.
 pub(crate) fn without_blocks(said: &str) -> Unsupported {
-    Unsupported { feature: format!("clsact on shared tc blocks ({said})"), since: "4.17, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF", instead: NOTHING_COUNTED }
+    Unsupported {
+        feature: format!("clsact on shared tc blocks ({said})"),
+        since: "4.17, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF",
+        instead: NOTHING_COUNTED,
+    }
 }
 
 fn answer(feature: &str, since: &'static str, supported: Result<bool, String>) -> Result<(), Unsupported> {
@@ -64,7 +70,10 @@ mod tests {
     #[test]
     fn a_build_without_programs_says_so() {
         let why = probe(&[], Path::new("/sys/fs/bpf/netd")).unwrap_err().to_string();
-        assert_eq!(why, "the eBPF object is not there (netd was built with AYA_BUILD_SKIP); instead: containers are connected, nothing is counted");
+        assert_eq!(
+            why,
+            "the eBPF object is not there (netd was built with AYA_BUILD_SKIP); instead: containers are connected, nothing is counted"
+        );
     }
 
     #[test]

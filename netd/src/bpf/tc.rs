@@ -123,9 +123,7 @@ impl Tc {
     /// The blocks that the anchor is bound to, if it is there and bound to two.
     pub(crate) fn blocks(&mut self) -> Result<Option<Blocks>, Refusal> {
         let Some(anchor) = self.anchor()? else { return Ok(None) };
-        Ok(self.binding(anchor)?.and_then(|binding| {
-            Some(Blocks { from_container: binding.ingress?, to_container: binding.egress? })
-        }))
+        Ok(self.binding(anchor)?.and_then(|binding| Some(Blocks { from_container: binding.ingress?, to_container: binding.egress? })))
     }
 
     /// Makes the anchor where it is missing and binds it: to the blocks that carry filters of ours, else to two that nobody uses.
@@ -195,10 +193,7 @@ impl Tc {
         let place = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, HANDLE, block, info());
         let message = Message::new(libc::RTM_NEWTFILTER, libc::NLM_F_CREATE, &place).text(TCA_KIND, "bpf");
         self.netlink.ask(message.nest(TCA_OPTIONS, |options| {
-            options
-                .number(TCA_BPF_FD, program.as_raw_fd() as u32)
-                .text(TCA_BPF_NAME, name)
-                .number(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT)
+            options.number(TCA_BPF_FD, program.as_raw_fd() as u32).text(TCA_BPF_NAME, name).number(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT)
         }))?;
         self.remove_filters(block, |filter| !filter.is_in_place())
     }
@@ -262,7 +257,10 @@ impl Tc {
                 return Ok(blocks);
             }
         }
-        Err(Refusal::Kernel { errno: Errno::ENOSPC, words: format!("{PAIRS} pairs of tc blocks from {FIRST_BLOCK} on are taken by others") })
+        Err(Refusal::Kernel {
+            errno: Errno::ENOSPC,
+            words: format!("{PAIRS} pairs of tc blocks from {FIRST_BLOCK} on are taken by others"),
+        })
     }
 
     fn binding(&mut self, ifindex: u32) -> Result<Option<Binding>, Refusal> {

@@ -13,7 +13,10 @@ fn without_ebpf_it_is_off_and_says_why() {
     assert_eq!(bpf.filters().unwrap(), Filters::Absent);
     assert!(bpf.attachments().unwrap().is_empty());
     let error = bpf.attach(3).unwrap_err().line();
-    assert_eq!(error, "could not bind interface #3 to the shared tc blocks: CAP_BPF is not there (not granted); instead: nothing is counted");
+    assert_eq!(
+        error,
+        "could not bind interface #3 to the shared tc blocks: CAP_BPF is not there (not granted); instead: nothing is counted"
+    );
 }
 
 #[test]
