@@ -11,6 +11,7 @@ use netd_api::{
     message::{Reply, Request},
     view::{Cleanup, Status},
 };
+use serde_json::Value;
 
 use crate::{Lab, wait::PATIENCE};
 
@@ -25,7 +26,7 @@ impl Lab {
     pub fn asks(&self, request: &Request) -> Result<Reply, Fault> {
         match self.api().send(request) {
             Ok(reply) => Ok(reply),
-            Err(ClientError::Refused(fault)) => Err(fault),
+            Err(ClientError::Fault(fault)) => Err(fault),
             Err(why) => panic!("netd did not answer {request:?}: {why}\n{}", self.netd().log()),
         }
     }
@@ -33,8 +34,7 @@ impl Lab {
     /// Asks for something that must be done.
     #[track_caller]
     pub fn done(&self, request: &Request) -> Reply {
-        self.asks(request)
-            .unwrap_or_else(|fault| panic!("{request:?} was refused: {} ({:?}; {})", fault.what, fault.code, fault.hint))
+        self.asks(request).unwrap_or_else(|fault| panic!("{request:?} was refused: {} ({:?}; {})", fault.what, fault.code, fault.hint))
     }
 
     /// Asks for something that must be refused.
@@ -64,6 +64,15 @@ impl Lab {
         }
     }
 
+    /// Removes networks without containers, and tells which.
+    #[track_caller]
+    pub fn prunes(&self) -> Vec<String> {
+        match self.done(&Request::PruneNetworks) {
+            Reply::Networks(networks) => networks.iter().map(|network| network.name.to_string()).collect(),
+            other => panic!("networks were asked for, not {other:?}"),
+        }
+    }
+
     /// Has netd forget and remove everything.
     #[track_caller]
     pub fn cleanup(&self) -> Cleanup {
@@ -80,9 +89,43 @@ impl Lab {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
         // The daemon may hang up before all of a bad request is sent.
         let _ = stream.write_all(bytes);
+        // A server that waits for the rest of a half-sent request sees that none will come.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// `GET` of a path, as a stranger's program would send it: status and JSON.
+    #[track_caller]
+    pub fn gets(&self, path: &str) -> (u16, Value) {
+        self.speaks(&format!("GET {path} HTTP/1.1\r\nhost: netd\r\nconnection: close\r\n\r\n"))
+    }
+
+    /// `POST` of a body to a path, as a stranger's program would send it: status and JSON.
+    #[track_caller]
+    pub fn posts(&self, path: &str, body: &str) -> (u16, Value) {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: netd\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        self.speaks(&format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// `POST` of what must be refused with this code, and words that hold `says`.
+    #[track_caller]
+    pub fn posts_in_vain(&self, path: &str, body: &str, code: &str, says: &str) {
+        let (status, fault) = self.posts(path, body);
+        let what = fault["what"].as_str().unwrap_or_default();
+        assert!(
+            (400..500).contains(&status) && fault["code"] == code && what.contains(says),
+            "POST {path} {body:.200}: {status} {fault}, not {code} with {says:?}"
+        );
+    }
+
+    #[track_caller]
+    fn speaks(&self, request: &str) -> (u16, Value) {
+        let answer = self.sends(request.as_bytes());
+        let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        let body = serde_json::from_str(body).unwrap_or_else(|why| panic!("no JSON ({why}) came back: {answer:.500}"));
+        (status.unwrap_or(0), body)
     }
 }

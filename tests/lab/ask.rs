@@ -55,42 +55,22 @@ impl Outcome {
     /// It was refused at once.
     #[track_caller]
     pub fn expect_refused(self) {
-        assert!(
-            self.result == Err(Failure::Refused),
-            "{}: expected a refusal, got {}",
-            self.what,
-            told(&self.result)
-        );
+        assert!(self.result == Err(Failure::Refused), "{}: expected a refusal, got {}", self.what, told(&self.result));
     }
     /// Nothing came back at all.
     #[track_caller]
     pub fn expect_silence(self) {
-        assert!(
-            self.result == Err(Failure::Silence),
-            "{}: expected silence, got {}",
-            self.what,
-            told(&self.result)
-        );
+        assert!(self.result == Err(Failure::Silence), "{}: expected silence, got {}", self.what, told(&self.result));
     }
     /// There was no way there.
     #[track_caller]
     pub fn expect_unreachable(self) {
-        assert!(
-            self.result == Err(Failure::Unreachable),
-            "{}: expected no way there, got {}",
-            self.what,
-            told(&self.result)
-        );
+        assert!(self.result == Err(Failure::Unreachable), "{}: expected no way there, got {}", self.what, told(&self.result));
     }
     /// No answer, however it failed.
     #[track_caller]
     pub fn expect_nothing(self) {
-        assert!(
-            self.result.is_err(),
-            "{}: expected no answer, got {}",
-            self.what,
-            told(&self.result)
-        );
+        assert!(self.result.is_err(), "{}: expected no answer, got {}", self.what, told(&self.result));
     }
     /// What it was, for stories that wait.
     pub fn answer(self) -> Option<Answer> {
@@ -118,10 +98,7 @@ pub fn tcp(net: &NetSpace, who: &str, to: SocketAddr, limit: Duration) -> Outcom
         let stream = TcpStream::connect_timeout(&to, limit)?;
         greeting(&stream, limit)
     };
-    Outcome {
-        what: format!("{who} fetches {to}"),
-        result: net.inside(fetch).map_err(|why| failure(&why)),
-    }
+    Outcome { what: format!("{who} fetches {to}"), result: net.inside(fetch).map_err(|why| failure(&why)) }
 }
 
 /// The same from a local address and port of the client's choice.
@@ -130,28 +107,18 @@ pub fn tcp_from(net: &NetSpace, who: &str, from: SocketAddr, to: SocketAddr, lim
         let stream = connect_from(from, to, limit)?;
         greeting(&stream, limit)
     };
-    Outcome {
-        what: format!("{who} fetches {to} from {from}"),
-        result: net.inside(fetch).map_err(|why| failure(&why)),
-    }
+    Outcome { what: format!("{who} fetches {to} from {from}"), result: net.inside(fetch).map_err(|why| failure(&why)) }
 }
 
 /// Sends a datagram and waits for the answer.
 pub fn udp(net: &NetSpace, who: &str, to: SocketAddr, limit: Duration) -> Outcome {
     let ask = || -> io::Result<Answer> {
-        let any = if to.is_ipv4() {
-            IpAddr::from([0u8; 4])
-        } else {
-            IpAddr::from([0u16; 8])
-        };
+        let any = if to.is_ipv4() { IpAddr::from([0u8; 4]) } else { IpAddr::from([0u16; 8]) };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(to)?;
         ask_over(&socket, limit)
     };
-    Outcome {
-        what: format!("{who} asks {to}/udp"),
-        result: net.inside(ask).map_err(|why| failure(&why)),
-    }
+    Outcome { what: format!("{who} asks {to}/udp"), result: net.inside(ask).map_err(|why| failure(&why)) }
 }
 
 /// A UDP client that keeps its port, as a resolver or a game does: what conntrack remembers shows.
@@ -165,17 +132,9 @@ pub struct Asker {
 impl Asker {
     /// One that asks `to`.
     pub fn new(net: &NetSpace, who: &str, to: SocketAddr) -> Self {
-        let any = if to.is_ipv4() {
-            IpAddr::from([0u8; 4])
-        } else {
-            IpAddr::from([0u16; 8])
-        };
+        let any = if to.is_ipv4() { IpAddr::from([0u8; 4]) } else { IpAddr::from([0u16; 8]) };
         let socket = net.inside(|| UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(to).map(|()| socket)));
-        Self {
-            who: who.to_owned(),
-            to,
-            socket: socket.expect("a UDP socket can be opened"),
-        }
+        Self { who: who.to_owned(), to, socket: socket.expect("a UDP socket can be opened") }
     }
     /// Asks once more, from the same port.
     pub fn asks(&self) -> Outcome {
@@ -187,10 +146,7 @@ impl Asker {
     }
     fn asks_for(&self, limit: Duration) -> Outcome {
         let result = ask_over(&self.socket, limit).map_err(|why| failure(&why));
-        Outcome {
-            what: format!("{} asks {}/udp again", self.who, self.to),
-            result,
-        }
+        Outcome { what: format!("{} asks {}/udp again", self.who, self.to), result }
     }
 }
 
@@ -216,20 +172,13 @@ pub fn greeting(stream: &TcpStream, limit: Duration) -> io::Result<Answer> {
 fn parse(line: &str) -> io::Result<Answer> {
     let (from, seen) = line.rsplit_once(' ').ok_or(ErrorKind::UnexpectedEof)?;
     let seen = seen.parse().map_err(|_| ErrorKind::InvalidData)?;
-    Ok(Answer {
-        from: from.to_owned(),
-        seen,
-    })
+    Ok(Answer { from: from.to_owned(), seen })
 }
 
 fn connect_from(from: SocketAddr, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt};
     use std::os::fd::AsRawFd;
-    let family = if from.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
+    let family = if from.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     let seconds = i64::try_from(limit.as_secs()).unwrap_or(1);

@@ -28,8 +28,8 @@ impl Traces {
             .lines()
             .chain(host.run("ip", &["-6", "route", "show", "table", "all"]).lines())
         {
-            // Cached paths and the kernel's own multicast entries come and go.
-            if !route.contains("ff00::/8") && !route.contains("cache") {
+            // Ours by their protocol, or by an interface of ours; stories add routes of their own.
+            if ["proto 110", "dev nd", "dev br-"].iter().any(|mark| route.contains(mark)) {
                 all.insert(format!("route {}", route.trim()), String::new());
             }
         }
@@ -39,32 +39,23 @@ impl Traces {
         Self(all)
     }
 
+    /// The sysctls of the host's own interfaces, with their values.
+    pub(crate) fn sysctls(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(key, value)| Some((key.strip_prefix("sysctl ")?, value.as_str())))
+    }
+
     /// All but one.
     pub(crate) fn without(&self, key: &str) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|(name, _)| *name != key)
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        )
+        Self(self.0.iter().filter(|(name, _)| *name != key).map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// What is more, less or different than `before`.
     pub(crate) fn difference(&self, before: &Self) -> String {
-        let more = self
-            .0
-            .iter()
-            .filter(|(key, value)| before.0.get(*key) != Some(value))
-            .map(|(key, value)| match before.0.get(key) {
-                None => format!("\n  new: {key} {value}"),
-                Some(was) => format!("\n  changed: {key} from {was} to {value}"),
-            });
-        let less = before
-            .0
-            .keys()
-            .filter(|key| !self.0.contains_key(*key))
-            .map(|key| format!("\n  gone: {key}"));
+        let more = self.0.iter().filter(|(key, value)| before.0.get(*key) != Some(value)).map(|(key, value)| match before.0.get(key) {
+            None => format!("\n  new: {key} {value}"),
+            Some(was) => format!("\n  changed: {key} from {was} to {value}"),
+        });
+        let less = before.0.keys().filter(|key| !self.0.contains_key(*key)).map(|key| format!("\n  gone: {key}"));
         more.chain(less).collect()
     }
 }
@@ -78,14 +69,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn sysctls(here: &Station) -> Vec<(String, String)> {
     let mut names = vec!["ipv4/ip_forward".to_owned()];
     for interface in ["all", "default", "lo", crate::UPLINK] {
-        for key in [
-            "forwarding",
-            "rp_filter",
-            "route_localnet",
-            "proxy_arp",
-            "arp_notify",
-            "accept_local",
-        ] {
+        for key in ["forwarding", "rp_filter", "route_localnet", "proxy_arp", "arp_notify", "accept_local"] {
             names.push(format!("ipv4/conf/{interface}/{key}"));
         }
         for key in ["forwarding", "accept_ra", "disable_ipv6", "proxy_ndp", "force_forwarding"] {
@@ -95,8 +79,5 @@ fn sysctls(here: &Station) -> Vec<(String, String)> {
     for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"] {
         names.push(format!("bridge/{key}"));
     }
-    names
-        .into_iter()
-        .filter_map(|name| here.sysctl(&name).map(|value| (name, value)))
-        .collect()
+    names.into_iter().filter_map(|name| here.sysctl(&name).map(|value| (name, value))).collect()
 }

@@ -34,19 +34,14 @@ pub struct ContainerDraft<'lab> {
 impl Lab {
     /// A container to be described first.
     pub fn new_container(&self, name: &str) -> ContainerDraft<'_> {
-        ContainerDraft {
-            lab: self,
-            spec: ContainerSpec::named(parsed(name)),
-        }
+        ContainerDraft { lab: self, spec: ContainerSpec::named(parsed(name)) }
     }
 
     /// A container that is there already.
     #[track_caller]
     pub fn container(&self, name: &str) -> Container<'_> {
         let name: ContainerName = parsed(name);
-        let Reply::Container(view) = self.done(&Request::Container(name)) else {
-            panic!("a container was asked for")
-        };
+        let Reply::Container(view) = self.done(&Request::Container(name)) else { panic!("a container was asked for") };
         Container::new(self, &view)
     }
 
@@ -105,9 +100,7 @@ impl<'lab> ContainerDraft<'lab> {
     /// Makes it.
     #[track_caller]
     pub fn made(self) -> Container<'lab> {
-        let Reply::Container(view) = self.lab.done(&Request::CreateContainer(self.spec)) else {
-            panic!("a container was asked for")
-        };
+        let Reply::Container(view) = self.lab.done(&Request::CreateContainer(self.spec)) else { panic!("a container was asked for") };
         Container::new(self.lab, &view)
     }
 
@@ -125,11 +118,7 @@ impl<'lab> ContainerDraft<'lab> {
 impl<'lab> Container<'lab> {
     fn new(lab: &'lab Lab, view: &ContainerView) -> Self {
         let station = lab.at(view.name.as_str(), &view.netns);
-        Self {
-            lab,
-            name: view.name.clone(),
-            station,
-        }
+        Self { lab, name: view.name.clone(), station }
     }
 
     /// Serves TCP on a port from now on.
@@ -158,11 +147,7 @@ impl<'lab> Container<'lab> {
     /// Its attachment to a network.
     #[track_caller]
     pub fn attachment(&self, network: &Network<'_>) -> AttachmentView {
-        let found = self
-            .inspect()
-            .attachments
-            .into_iter()
-            .find(|attachment| attachment.network == *network.name());
+        let found = self.inspect().attachments.into_iter().find(|attachment| attachment.network == *network.name());
         found.unwrap_or_else(|| panic!("{} is not on {network}", self.name))
     }
 
@@ -271,9 +256,5 @@ impl fmt::Display for Container<'_> {
 }
 
 fn address(attachment: &AttachmentView, family: Family) -> Option<IpAddr> {
-    attachment
-        .addresses
-        .iter()
-        .map(|net| net.addr())
-        .find(|address| Family::of(*address) == family)
+    attachment.addresses.iter().map(|net| net.addr()).find(|address| Family::of(*address) == family)
 }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     os::unix::net::UnixStream,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -30,10 +30,7 @@ pub struct Netd {
 
 impl Netd {
     pub(crate) fn new(host: Arc<Host>) -> Self {
-        Self {
-            host,
-            child: Mutex::new(None),
-        }
+        Self { host, child: Mutex::new(None) }
     }
 
     /// Starts it and waits until it answers.
@@ -57,29 +54,35 @@ impl Netd {
 
     /// Starts it and does not wait.
     pub fn launch(&self, arguments: &[&str], environment: &[(&str, &str)]) {
-        let mut child = self.child();
-        assert!(child.is_none(), "netd runs already");
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(self.log_path())
-            .expect("the scratch directory can be written");
-        let errors = log.try_clone().expect("a descriptor can be duplicated");
         let mut command = self.host.ours("netd");
-        command.args(arguments).envs(environment.iter().copied()).env("RUST_BACKTRACE", "1");
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        *child = Some(
-            command
-                .spawn()
-                .unwrap_or_else(|why| panic!("cannot start netd: {why}; build it first: cargo build -p netd -p netctl")),
-        );
+        command.args(arguments).envs(environment.iter().copied());
+        self.spawn(command);
     }
 
-    /// Starts it where it cannot work, waits for its end and gives its status and what it printed.
+    fn spawn(&self, mut command: Command) {
+        let mut child = self.child();
+        assert!(child.is_none(), "netd runs already");
+        let log = File::options().append(true).create(true).open(self.log_path()).expect("the scratch directory can be written");
+        let errors = log.try_clone().expect("a descriptor can be duplicated");
+        command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).stdout(log).stderr(errors);
+        *child =
+            Some(command.spawn().unwrap_or_else(|why| panic!("cannot start netd: {why}; build it first: cargo build -p netd -p netctl")));
+    }
+
+    /// Starts it by another program, as `setpriv …` or nothing, where it cannot work; waits for its end and gives its status and what it printed.
     #[track_caller]
-    pub fn fails_to_start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    pub fn fails_to_start_by(&self, starter: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
         let before = self.log().len();
-        self.launch(arguments, environment);
+        let mut command = match starter {
+            [] => self.host.ours("netd"),
+            [program, arguments @ ..] => {
+                let mut command = self.host.command(program);
+                command.args(arguments).arg(self.host.program("netd"));
+                command
+            }
+        };
+        command.envs(environment.iter().copied());
+        self.spawn(command);
         let status = poll(PATIENCE, || self.ended());
         let said = self.log().split_off(before);
         let status = status.unwrap_or_else(|| panic!("netd started all the same:\n{said}"));

@@ -26,14 +26,8 @@ pub(crate) fn explain(host: &Host, netd: &Netd) -> String {
     }
     let log = netd.log();
     let lines: Vec<&str> = log.lines().collect();
-    page += &format!(
-        "──── netd's log ────\n{}\n",
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
-    );
-    page + &format!(
-        "──── to look around (with NETD_LAB_KEEP=1 the host stays) ────\n{}\n",
-        host.entry_line()
-    )
+    page += &format!("──── netd's log ────\n{}\n", lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n"));
+    page + &format!("──── to look around (with NETD_LAB_KEEP=1 the host stays) ────\n{}\n", host.entry_line())
 }
 
 fn said(host: &Host, look: &[&str]) -> String {

@@ -46,28 +46,16 @@ pub struct Host {
 
 impl Host {
     /// Makes both hosts and the link between them.
-    pub fn new() -> Self {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "the lab makes network namespaces: run it as root (sudo -E cargo test -p netd-tests)"
-        );
+    pub fn made() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "the lab makes network namespaces: run it as root (sudo -E cargo test -p netd-tests)");
         let bin = bin_dir();
-        let scratch = tempfile::Builder::new()
-            .prefix("netd-lab-")
-            .tempdir()
-            .expect("a scratch directory can be made");
+        let scratch = tempfile::Builder::new().prefix("netd-lab-").tempdir().expect("a scratch directory can be made");
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("the scratch directory is ours");
         let attic = attic(&bin);
         let holder = hold(private_mounts(&bin, attic, scratch.path()));
         let outside = hold(|| unshare(CloneFlags::CLONE_NEWNET));
         let spaces = Spaces::of(holder.id()).expect("the holder was started just now");
-        let host = Self {
-            holder,
-            outside,
-            spaces,
-            programs: attic.join("bin"),
-            scratch,
-        };
+        let host = Self { holder, outside, spaces, programs: attic.join("bin"), scratch };
         host.cable();
         host
     }
@@ -77,9 +65,14 @@ impl Host {
         self.spaces.command(program, None)
     }
 
+    /// Where one of the binaries under test is, seen from inside.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// One of the binaries under test, to be started on this host.
     pub fn ours(&self, program: &str) -> Command {
-        self.spaces.command(self.programs.join(program), None)
+        self.spaces.command(self.program(program), None)
     }
 
     /// A program to be started on this host, but in another network namespace.
@@ -122,6 +115,11 @@ impl Host {
         format!("nsenter --target {} --net --mount --uts --ipc --cgroup", self.holder.id())
     }
 
+    /// Names the resolver of the host.
+    pub fn resolves_with(&self, server: &str) {
+        fs::write(resolver_file(self.scratch.path()), format!("nameserver {server}\n")).expect("the scratch directory can be written");
+    }
+
     fn cable(&self) {
         let quiet = || {
             let _ = fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
@@ -131,9 +129,7 @@ impl Host {
         let peer = self.outside.id().to_string();
         let link = ["link", "add", UPLINK, "type", "veth", "peer", "name", OUTSIDE_LINK, "netns", &peer];
         self.run("ip", &link);
-        self.net()
-            .inside(|| fs::write(format!("/proc/sys/net/ipv6/conf/{UPLINK}/accept_dad"), "0"))
-            .expect("IPv6 is there");
+        self.net().inside(|| fs::write(format!("/proc/sys/net/ipv6/conf/{UPLINK}/accept_dad"), "0")).expect("IPv6 is there");
         let here = self.net();
         let there = self.outside_net();
         for (net, interface, v4, v6) in [(&here, UPLINK, HOST_V4, HOST_V6), (&there, OUTSIDE_LINK, OUTSIDE_V4, OUTSIDE_V6)] {
@@ -181,12 +177,8 @@ pub fn addresses(v6: bool) -> (IpAddr, IpAddr) {
 fn bin_dir() -> PathBuf {
     let given = std::env::var_os("NETD_BIN_DIR").map(PathBuf::from);
     let dir = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug"));
-    dir.canonicalize().unwrap_or_else(|why| {
-        panic!(
-            "no binaries in {}: {why}; build them first: cargo build -p netd -p netctl",
-            dir.display()
-        )
-    })
+    dir.canonicalize()
+        .unwrap_or_else(|why| panic!("no binaries in {}: {why}; build them first: cargo build -p netd -p netctl", dir.display()))
 }
 
 /// A process that does nothing but hold the namespaces that `enter` makes.
@@ -198,26 +190,15 @@ fn hold(enter: impl Fn() -> nix::Result<()> + Send + Sync + 'static) -> Child {
 }
 
 fn finish(command: &mut Command, program: &str, arguments: &[&str]) -> String {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|why| panic!("cannot run {program}: {why}"));
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|why| panic!("cannot run {program}: {why}"));
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "`{program} {}` failed ({}): {words}",
-        arguments.join(" "),
-        output.status
-    );
+    assert!(output.status.success(), "`{program} {}` failed ({}): {words}", arguments.join(" "), output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A directory of the machine that the private host can do without; the machine's /etc and the binaries go there.
 fn attic(bin: &Path) -> &'static Path {
-    let attic = ["/mnt", "/media", "/srv"]
-        .into_iter()
-        .map(Path::new)
-        .find(|dir| dir.is_dir() && !bin.starts_with(dir));
+    let attic = ["/mnt", "/media", "/srv"].into_iter().map(Path::new).find(|dir| dir.is_dir() && !bin.starts_with(dir));
     attic.expect("one of /mnt, /media and /srv is a directory that does not hold the binaries")
 }
 
@@ -225,14 +206,10 @@ fn attic(bin: &Path) -> &'static Path {
 fn private_mounts(bin: &Path, attic: &Path, scratch: &Path) -> impl Fn() -> nix::Result<()> + Send + Sync + 'static {
     let text = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).expect("a path has no NUL");
     let old_etc = attic.join("etc");
-    let links: Vec<(CString, CString)> = etc_entries(&old_etc)
-        .iter()
-        .map(|(target, link)| (text(target), text(link)))
-        .collect();
+    let links: Vec<(CString, CString)> = etc_entries(&old_etc).iter().map(|(target, link)| (text(target), text(link))).collect();
     let [bin, attic_c, attic_bin, etc_c] = [bin, attic, &attic.join("bin"), &old_etc].map(text);
-    let resolv = scratch.join("resolv.conf");
-    fs::write(&resolv, "nameserver 198.51.100.53\n").expect("the scratch directory can be written");
-    let resolv = text(&resolv);
+    let resolv = text(&resolver_file(scratch));
+    fs::write(resolver_file(scratch), "nameserver 198.51.100.53\n").expect("the scratch directory can be written");
     move || {
         let none: Option<&str> = None;
         let fresh = |kind: &str, at: &str| mount(Some(kind), at, Some(kind), MsFlags::empty(), none);
@@ -261,15 +238,7 @@ fn private_mounts(bin: &Path, attic: &Path, scratch: &Path) -> impl Fn() -> nix:
         for at in ["/run", "/var/lib", "/opt"] {
             fresh("tmpfs", at)?;
         }
-        for at in [
-            "/etc/netd",
-            "/etc/cni",
-            "/etc/netns",
-            "/run/netns",
-            "/var/lib/netd",
-            "/opt/cni",
-            "/opt/cni/bin",
-        ] {
+        for at in ["/etc/netd", "/etc/cni", "/etc/netns", "/run/netns", "/var/lib/netd", "/opt/cni", "/opt/cni/bin"] {
             dir(at)?;
         }
         fresh("sysfs", "/sys")?;
@@ -280,15 +249,16 @@ fn private_mounts(bin: &Path, attic: &Path, scratch: &Path) -> impl Fn() -> nix:
     }
 }
 
+/// The private host's /etc/resolv.conf, which is a link to this.
+fn resolver_file(scratch: &Path) -> PathBuf {
+    scratch.join("resolv.conf")
+}
+
 /// The links that make up the private /etc: everything of the machine's but what must be private.
 fn etc_entries(old_etc: &Path) -> Vec<(PathBuf, PathBuf)> {
     let private = ["netd", "cni", "netns", "resolv.conf"];
-    let entries = fs::read_dir("/etc")
-        .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .expect("/etc can be read");
-    let public = entries
-        .iter()
-        .filter(|entry| !entry.file_name().to_str().is_some_and(|name| private.contains(&name)));
+    let entries = fs::read_dir("/etc").and_then(Iterator::collect::<io::Result<Vec<_>>>).expect("/etc can be read");
+    let public = entries.iter().filter(|entry| !entry.file_name().to_str().is_some_and(|name| private.contains(&name)));
     let links = public.filter_map(|entry| {
         let target = entry.path().canonicalize().ok()?;
         let target = target.strip_prefix("/etc").map(|rest| old_etc.join(rest)).unwrap_or(target);

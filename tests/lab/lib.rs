@@ -7,6 +7,7 @@
 mod api;
 pub mod ask;
 mod clean;
+mod conditions;
 pub mod container;
 pub mod daemon;
 mod explain;
@@ -14,7 +15,11 @@ pub mod host;
 pub mod netctl;
 pub mod network;
 pub mod packet;
+mod picture;
 mod ping;
+pub mod process;
+mod reboot;
+pub mod sctp;
 pub mod serve;
 pub mod space;
 pub mod station;
@@ -22,7 +27,7 @@ pub mod stream;
 pub mod wait;
 pub mod wire;
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 pub use container::Container;
 pub use host::{HOST_V4, HOST_V6, OUTSIDE_LINK, OUTSIDE_V4, OUTSIDE_V6, UPLINK};
@@ -37,32 +42,34 @@ pub struct Lab {
     netd: Netd,
     here: Station,
     outside: Station,
-    before: Traces,
+    before: RefCell<Traces>,
     host: Arc<Host>,
 }
 
 impl Lab {
     /// With netd running.
     #[expect(clippy::new_without_default, reason = "a lab is a machine; nobody wants one by default")]
+    #[track_caller]
     pub fn new() -> Self {
         let lab = Self::bare();
-        lab.netd.start();
+        lab.starts();
         lab
+    }
+
+    /// Starts netd on a host whose conditions are set: so it shall be again in the end.
+    #[track_caller]
+    pub fn starts(&self) {
+        self.before.replace(Traces::of(&self.host, &self.here));
+        self.netd.start();
     }
 
     /// Without netd.
     pub fn bare() -> Self {
-        let host = Arc::new(Host::new());
+        let host = Arc::new(Host::made());
         let here = Station::new("host", host.net(), host.clone());
         let outside = Station::new("outside", host.outside_net(), host.clone());
-        let before = Traces::of(&host, &here);
-        Self {
-            netd: Netd::new(host.clone()),
-            here,
-            outside,
-            before,
-            host,
-        }
+        let before = RefCell::new(Traces::of(&host, &here));
+        Self { netd: Netd::new(host.clone()), here, outside, before, host }
     }
 
     /// The host as a place of servers and clients.
@@ -106,6 +113,15 @@ impl Lab {
         self.host.run("conntrack", &["--dump"]) + &self.host.run("conntrack", &["--dump", "--family", "ipv6"])
     }
 
+    /// Sets the sysctls back to what they were before netd.
+    fn sysctls_as_at_boot(&self) {
+        for (name, value) in self.before.borrow().sysctls() {
+            if self.here.sysctl(name).as_deref() != Some(value) {
+                self.here.sets(name, value);
+            }
+        }
+    }
+
     /// What is printed when a story fails.
     pub fn explanation(&self) -> String {
         explain::explain(&self.host, &self.netd)
@@ -131,11 +147,7 @@ impl Lab {
     /// The same, but for one thing that the story itself made.
     #[track_caller]
     pub fn leaves_nothing_but(&self, made: &str) {
-        let left = || {
-            Traces::of(&self.host, &self.here)
-                .without(made)
-                .difference(&self.before.without(made))
-        };
+        let left = || Traces::of(&self.host, &self.here).without(made).difference(&self.before.borrow().without(made));
         let clean = wait::poll(wait::PATIENCE, || left().is_empty().then_some(()));
         assert!(clean.is_some(), "netd left something: {}", left());
         let log = self.netd.log();

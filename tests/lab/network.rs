@@ -33,12 +33,14 @@ impl Lab {
         self.new_network(name).dual().made()
     }
 
+    /// A network that is there already.
+    pub fn known_network(&self, name: &str) -> Network<'_> {
+        Network { lab: self, name: parsed(name) }
+    }
+
     /// A network to be described first.
     pub fn new_network(&self, name: &str) -> NetworkDraft<'_> {
-        NetworkDraft {
-            lab: self,
-            spec: NetworkSpec::named(parsed(name)),
-        }
+        NetworkDraft { lab: self, spec: NetworkSpec::named(parsed(name)) }
     }
 }
 
@@ -157,11 +159,7 @@ impl<'lab> Network<'lab> {
     #[track_caller]
     pub fn gateway(&self, family: Family) -> IpAddr {
         let view = self.inspect();
-        let found = view
-            .subnets
-            .iter()
-            .find(|subnet| subnet.subnet.family() == family)
-            .and_then(|subnet| subnet.gateway);
+        let found = view.subnets.iter().find(|subnet| subnet.subnet.family() == family).and_then(|subnet| subnet.gateway);
         found.unwrap_or_else(|| panic!("{self} has no gateway of {family:?}"))
     }
 

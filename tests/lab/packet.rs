@@ -10,9 +10,7 @@ const IPV6: u16 = 0x86dd;
 
 /// The internet checksum (RFC 1071) over `bytes` and a partial sum.
 pub fn checksum(bytes: &[u8], start: u32) -> u16 {
-    let mut sum = bytes.chunks(2).fold(start, |sum, pair| {
-        sum + u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))
-    });
+    let mut sum = bytes.chunks(2).fold(start, |sum, pair| sum + u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])));
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -69,12 +67,7 @@ impl Frame {
     }
 
     fn pseudo_header(&self, protocol: u8, length: u16) -> u32 {
-        let words = |bytes: &[u8]| {
-            bytes
-                .chunks(2)
-                .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
-                .sum::<u32>()
-        };
+        let words = |bytes: &[u8]| bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum::<u32>();
         words(&octets(self.from.ip())) + words(&octets(self.to.ip())) + u32::from(protocol) + u32::from(length)
     }
 
@@ -124,12 +117,7 @@ impl Seen {
             ARP => Some(Self::Arp(body.get(8..14)?.try_into().ok()?, v4(body.get(14..18)?)?)),
             IPV4 => {
                 let header = usize::from(body.first()? & 0xf) * 4;
-                Some(Self::Ip(
-                    v4(body.get(12..16)?)?,
-                    v4(body.get(16..20)?)?,
-                    *body.get(9)?,
-                    body.get(header..)?.to_vec(),
-                ))
+                Some(Self::Ip(v4(body.get(12..16)?)?, v4(body.get(16..20)?)?, *body.get(9)?, body.get(header..)?.to_vec()))
             }
             IPV6 => {
                 let (protocol, payload) = (*body.get(6)?, body.get(40..)?);

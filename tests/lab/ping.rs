@@ -35,12 +35,7 @@ fn attempt(to: IpAddr, limit: Duration) -> nix::Result<bool> {
         let sum = checksum(&question, 0);
         question[2..4].copy_from_slice(&sum.to_be_bytes());
     }
-    sendto(
-        raw.as_raw_fd(),
-        &question,
-        &SockaddrStorage::from(SocketAddr::new(to, 0)),
-        MsgFlags::empty(),
-    )?;
+    sendto(raw.as_raw_fd(), &question, &SockaddrStorage::from(SocketAddr::new(to, 0)), MsgFlags::empty())?;
     let start = Instant::now();
     let mut packet = [0; 2048];
     while start.elapsed() < limit {
@@ -48,11 +43,7 @@ fn attempt(to: IpAddr, limit: Duration) -> nix::Result<bool> {
             continue;
         };
         // Raw IPv4 sockets see the IP header, raw IPv6 ones do not.
-        let body = if to.is_ipv4() {
-            packet[..length].get(usize::from(packet[0] & 0xf) * 4..)
-        } else {
-            Some(&packet[..length])
-        };
+        let body = if to.is_ipv4() { packet[..length].get(usize::from(packet[0] & 0xf) * 4..) } else { Some(&packet[..length]) };
         if body.is_some_and(|body| body.len() >= 6 && body[0] == reply && body[4..6] == IDENTIFIER) {
             return Ok(true);
         }

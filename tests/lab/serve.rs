@@ -59,11 +59,7 @@ impl Server {
     fn run(address: SocketAddr, serve: impl FnOnce(&UnixStream) + Send + 'static) -> std::io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let thread = thread::spawn(move || serve(&theirs));
-        Ok(Self {
-            address,
-            _end: ours,
-            thread: Some(thread),
-        })
+        Ok(Self { address, _end: ours, thread: Some(thread) })
     }
 }
 

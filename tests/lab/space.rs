@@ -29,9 +29,7 @@ impl NetSpace {
 
     /// Runs `work` on a thread of its own that has entered the namespace, and gives its result. A socket that was opened there stays there.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = self
-            .open()
-            .unwrap_or_else(|why| panic!("cannot open the namespace {}: {why}", self.0.display()));
+        let file = self.open().unwrap_or_else(|why| panic!("cannot open the namespace {}: {why}", self.0.display()));
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 setns(file.as_fd(), CloneFlags::CLONE_NEWNET).unwrap_or_else(|why| panic!("cannot enter {}: {why}", self.0.display()));
@@ -62,12 +60,8 @@ impl Spaces {
             ("net", CloneFlags::CLONE_NEWNET),
             ("mnt", CloneFlags::CLONE_NEWNS),
         ];
-        let files = kinds
-            .into_iter()
-            .map(|(name, kind)| Ok((File::open(format!("/proc/{pid}/ns/{name}"))?, kind)));
-        Ok(Self {
-            files: files.collect::<io::Result<_>>()?,
-        })
+        let files = kinds.into_iter().map(|(name, kind)| Ok((File::open(format!("/proc/{pid}/ns/{name}"))?, kind)));
+        Ok(Self { files: files.collect::<io::Result<_>>()? })
     }
 
     /// A program that will be started inside, in `net` instead of the host's network where one is given. It dies with the calling thread.
@@ -76,9 +70,7 @@ impl Spaces {
         for (file, kind) in &self.files {
             match net {
                 Some(net) if *kind == CloneFlags::CLONE_NEWNET => {
-                    let file = net
-                        .open()
-                        .unwrap_or_else(|why| panic!("cannot open the namespace {}: {why}", net.path().display()));
+                    let file = net.open().unwrap_or_else(|why| panic!("cannot open the namespace {}: {why}", net.path().display()));
                     files.push((file, *kind));
                 }
                 _ => files.push((file.try_clone().expect("a descriptor can be duplicated"), *kind)),

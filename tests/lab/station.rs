@@ -39,12 +39,7 @@ impl fmt::Display for Station {
 impl Station {
     /// A station in a namespace.
     pub fn new(name: &str, net: NetSpace, host: Arc<Host>) -> Self {
-        Self {
-            name: name.to_owned(),
-            net,
-            host,
-            servers: Mutex::default(),
-        }
+        Self { name: name.to_owned(), net, host, servers: Mutex::default() }
     }
 
     /// Its network namespace.
@@ -195,22 +190,14 @@ impl Station {
 
     /// The names of its interfaces.
     pub fn links(&self) -> Vec<String> {
-        let read = self
-            .net
-            .inside(|| nix::net::if_::if_nameindex().map(|all| all.iter().map(|link| link.name().to_owned()).collect::<Vec<_>>()));
-        read.expect("interfaces can be listed")
-            .iter()
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect()
+        let read =
+            self.net.inside(|| nix::net::if_::if_nameindex().map(|all| all.iter().map(|link| link.name().to_owned()).collect::<Vec<_>>()));
+        read.expect("interfaces can be listed").iter().map(|name| name.to_string_lossy().into_owned()).collect()
     }
 }
 
 fn one(address: impl ToSocketAddrs) -> SocketAddr {
-    address
-        .to_socket_addrs()
-        .expect("an address and a port")
-        .next()
-        .expect("one address")
+    address.to_socket_addrs().expect("an address and a port").next().expect("one address")
 }
 
 fn address(text: &impl fmt::Display) -> IpAddr {

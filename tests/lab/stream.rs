@@ -47,22 +47,11 @@ impl Stream {
             Ok((stream, answer))
         });
         let (stream, answer) = connected.unwrap_or_else(|why| panic!("{what} failed: {why}"));
-        let progress = Arc::new(Mutex::new(Progress {
-            echoes: 0,
-            last: Instant::now(),
-            pause: Duration::ZERO,
-            broken: None,
-        }));
+        let progress = Arc::new(Mutex::new(Progress { echoes: 0, last: Instant::now(), pause: Duration::ZERO, broken: None }));
         let stop = Arc::new(AtomicBool::new(false));
         let (seen, ended) = (progress.clone(), stop.clone());
         let thread = thread::spawn(move || talk(&stream, &seen, &ended));
-        let stream = Self {
-            what,
-            answer,
-            progress,
-            stop,
-            thread: Some(thread),
-        };
+        let stream = Self { what, answer, progress, stop, thread: Some(thread) };
         stream.expect_flowing();
         stream
     }
@@ -76,13 +65,7 @@ impl Stream {
             (now.broken.is_some() || now.echoes >= before + 10).then_some(now)
         });
         let now = self.now();
-        assert!(
-            now.broken.is_none(),
-            "{} broke after {} echoes: {}",
-            self.what,
-            now.echoes,
-            now.broken.unwrap_or_default()
-        );
+        assert!(now.broken.is_none(), "{} broke after {} echoes: {}", self.what, now.echoes, now.broken.unwrap_or_default());
         assert!(flowing.is_some(), "{} stands still after {} echoes", self.what, now.echoes);
     }
 

@@ -29,13 +29,8 @@ pub struct Wire {
 
 impl Wire {
     pub(crate) fn new(net: &NetSpace, interface: &str) -> Self {
-        let socket = net
-            .inside(|| open(interface))
-            .unwrap_or_else(|why| panic!("cannot listen on {interface}: {why}"));
-        Self {
-            interface: interface.to_owned(),
-            socket,
-        }
+        let socket = net.inside(|| open(interface)).unwrap_or_else(|why| panic!("cannot listen on {interface}: {why}"));
+        Self { interface: interface.to_owned(), socket }
     }
 
     /// Puts a frame on the wire.
@@ -46,19 +41,18 @@ impl Wire {
 
     /// Waits for a frame that `wanted` recognises.
     #[track_caller]
-    pub fn expect<T>(&self, what: &str, wanted: impl Fn(&Seen) -> Option<T>) -> T {
-        self.next(PATIENCE, wanted)
-            .unwrap_or_else(|| panic!("{} never saw {what}", self.interface))
+    pub fn expect<T>(&self, what: &str, wanted: impl FnMut(&Seen) -> Option<T>) -> T {
+        self.next(PATIENCE, wanted).unwrap_or_else(|| panic!("{} never saw {what}", self.interface))
     }
 
     /// No such frame may pass for a while.
     #[track_caller]
-    pub fn expect_none<T: std::fmt::Debug>(&self, what: &str, wanted: impl Fn(&Seen) -> Option<T>) {
+    pub fn expect_none<T: std::fmt::Debug>(&self, what: &str, wanted: impl FnMut(&Seen) -> Option<T>) {
         let seen = self.next(SILENCE, wanted);
         assert!(seen.is_none(), "{} saw {what}: {seen:?}", self.interface);
     }
 
-    fn next<T>(&self, limit: Duration, wanted: impl Fn(&Seen) -> Option<T>) -> Option<T> {
+    fn next<T>(&self, limit: Duration, mut wanted: impl FnMut(&Seen) -> Option<T>) -> Option<T> {
         let start = Instant::now();
         let mut frame = [0; 65536];
         while start.elapsed() < limit {

@@ -26,10 +26,7 @@ fn two_namespaces_talk_over_a_cable() {
     assert!(a.cannot_ping("10.0.0.3"));
     a.tries("10.0.0.2:81").expect_refused();
     a.tries_to_ask("10.0.0.2:54").expect_refused();
-    b.run(
-        "nft",
-        &["add table inet deaf; add chain inet deaf in { type filter hook input priority 0; policy drop; }"],
-    );
+    b.run("nft", &["add table inet deaf; add chain inet deaf in { type filter hook input priority 0; policy drop; }"]);
     a.tries("10.0.0.2:80").expect_silence();
 }
 
@@ -43,10 +40,7 @@ fn the_outside_host_is_reachable_over_both_families() {
     lab.outside().fetches((HOST_V4, 81)).expect_from(lab.here());
     let answer = lab.outside().fetches((HOST_V6, 81)).expect_from(lab.here());
     assert_eq!(answer.seen.ip().to_string(), OUTSIDE_V6);
-    let answer = lab
-        .outside()
-        .fetches_from((OUTSIDE_V4, 4321), (HOST_V4, 81))
-        .expect_from(lab.here());
+    let answer = lab.outside().fetches_from((OUTSIDE_V4, 4321), (HOST_V4, 81)).expect_from(lab.here());
     assert_eq!(answer.seen.port(), 4321);
 }
 
@@ -84,12 +78,7 @@ fn frames_made_by_hand_arrive_as_made() {
     for (from, to) in [(HOST_V4, OUTSIDE_V4), (HOST_V6, OUTSIDE_V6)] {
         let from = SocketAddr::new(from.parse().unwrap(), 7);
         let to = SocketAddr::new(to.parse().unwrap(), 9);
-        let frame = Frame {
-            from_mac: [2, 0, 0, 0, 0, 1],
-            to_mac: [0xff; 6],
-            from,
-            to,
-        };
+        let frame = Frame { from_mac: [2, 0, 0, 0, 0, 1], to_mac: [0xff; 6], from, to };
         for (protocol, bytes) in [(17, frame.udp(b"hello")), (6, frame.syn()), (132, frame.sctp_init())] {
             near.send(&bytes);
             let ports = far.expect("the packet", |seen| match seen {
@@ -103,12 +92,7 @@ fn frames_made_by_hand_arrive_as_made() {
     lab.outside().serves_udp(9);
     for (from, to) in [((HOST_V4, 7), (OUTSIDE_V4, 9)), ((HOST_V6, 7), (OUTSIDE_V6, 9))] {
         let at = |(address, port): (&str, u16)| SocketAddr::new(address.parse().unwrap(), port);
-        let frame = Frame {
-            from_mac: lab.here().mac(UPLINK),
-            to_mac: lab.outside().mac(OUTSIDE_LINK),
-            from: at(from),
-            to: at(to),
-        };
+        let frame = Frame { from_mac: lab.here().mac(UPLINK), to_mac: lab.outside().mac(OUTSIDE_LINK), from: at(from), to: at(to) };
         near.send(&frame.udp(b"hello"));
         near.expect("the answer", |seen| (seen.ports() == Some((9, 7))).then_some(()));
     }
@@ -119,10 +103,7 @@ fn a_failing_story_is_explained() {
     let failure = std::panic::catch_unwind(|| {
         let lab = Lab::bare();
         let page = lab.explanation();
-        assert!(
-            page.contains(UPLINK) && page.contains("nsenter --target") && page.contains(HOST_V4),
-            "{page}"
-        );
+        assert!(page.contains(UPLINK) && page.contains("nsenter --target") && page.contains(HOST_V4), "{page}");
         lab.here().tries((OUTSIDE_V4, 80)).expect_from("nobody");
     });
     let words = *failure.expect_err("nobody serves there").downcast::<String>().expect("a sentence");

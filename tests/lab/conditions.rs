@@ -1,0 +1,53 @@
+//! Conditions that a story sets on its host: the bridge filter, the resolver, a crowded bridge. Never netd's own doing.
+
+use std::{io::Write, process::Stdio};
+
+use crate::Lab;
+
+/// The first name of the links that crowd a bridge.
+const CROWD: &str = "crowd";
+
+impl Lab {
+    /// Whether bridges hand their packets to the firewall (br_netfilter): "0" or "1", for both families.
+    pub fn bridge_filter(&self, value: &str) {
+        for key in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
+            let name = format!("bridge/{key}");
+            // Without the module there is nothing to switch off; to switch it on it must be there.
+            if value != "0" || self.here().sysctl(&name).is_some() {
+                self.here().sets(&name, value);
+            }
+        }
+    }
+
+    /// Names the host's resolver.
+    pub fn resolves_with(&self, server: &str) {
+        self.host().resolves_with(server);
+    }
+
+    /// Fills a bridge with links that are not netd's, up to `ports`.
+    pub fn fills_bridge(&self, bridge: &str, ports: usize) {
+        let there = self.here().run("ip", &["-brief", "link", "show", "master", bridge]).lines().count();
+        let pairs = ports - there;
+        let adds = (0..pairs).map(|n| format!("link add {CROWD}{n} group 7 master {bridge} type veth peer name {CROWD}x{n} group 7\n"));
+        self.batch(&adds.collect::<String>());
+    }
+
+    /// Takes away what [`Lab::fills_bridge`] made.
+    pub fn empties_bridge(&self) {
+        self.here().run("ip", &["link", "del", "group", "7"]);
+    }
+
+    /// The names of netd's chains, sets or maps.
+    pub fn nft_names(&self, kind: &str) -> Vec<String> {
+        let ruleset = self.nft();
+        let named = ruleset.lines().filter_map(|line| line.trim().strip_prefix(kind)?.strip_prefix(' ')?.strip_suffix(" {"));
+        named.map(str::to_owned).collect()
+    }
+
+    fn batch(&self, lines: &str) {
+        let mut command = self.host().command("ip");
+        let mut child = command.args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("ip can be started");
+        child.stdin.take().expect("a pipe was asked for").write_all(lines.as_bytes()).expect("ip reads its batch");
+        assert!(child.wait().expect("it is our child").success(), "a batch of ip failed");
+    }
+}

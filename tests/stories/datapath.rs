@@ -1,0 +1,131 @@
+//! The eBPF programs count every packet of every attachment, go on without the daemon, and are replaced without missing one.
+
+use std::net::SocketAddr;
+
+use lab::{
+    Container, Lab, Network,
+    packet::{Frame, Seen},
+};
+use netd_api::{addr::Family, view::Counters};
+
+fn counters(container: &Container<'_>, net: &Network<'_>) -> Counters {
+    container.attachment(net).counters.expect("the program counts on this kernel")
+}
+
+/// The interface counters of the host end: packets received (sent by the container) and sent.
+fn interface(lab: &Lab, container: &Container<'_>, net: &Network<'_>) -> [u64; 4] {
+    let link = lab.here().link(container.attachment(net).host_ifname.as_str());
+    let stat = |direction: &str, unit: &str| link["stats64"][direction][unit].as_u64().unwrap();
+    [stat("rx", "packets"), stat("rx", "bytes"), stat("tx", "packets"), stat("tx", "bytes")]
+}
+
+/// Sends `count` datagrams of 100 bytes from one container to another as frames, so that their number is known exactly.
+fn sends(from: &Container<'_>, to: &Container<'_>, count: u64) {
+    let wire = from.wire("eth0");
+    let arrived = to.wire("eth0");
+    let frame = Frame {
+        from_mac: from.mac("eth0"),
+        to_mac: to.mac("eth0"),
+        from: SocketAddr::new(from.address(Family::V4), 4444),
+        to: SocketAddr::new(to.address(Family::V4), 9999),
+    };
+    for number in 0..count {
+        let mut payload = [0; 100];
+        payload[..8].copy_from_slice(&number.to_be_bytes());
+        wire.send(&frame.udp(&payload));
+        if number % 64 == 63 || number + 1 == count {
+            arrived.expect("the last datagram", |seen| match seen {
+                Seen::Ip(_, _, 17, body) if body.get(8..16) == Some(&number.to_be_bytes()[..]) => Some(()),
+                _ => None,
+            });
+        }
+    }
+}
+
+#[test]
+fn counters_agree_with_the_interface_to_the_packet_and_the_byte() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = net.container("a").listens(80);
+    let b = net.container("b");
+    b.streams(a.v4(80)).expect_flowing();
+    b.streams(a.v6(80)).expect_flowing();
+    sends(&b, &a, 100);
+    for container in [&a, &b] {
+        lab::eventually("both counters agree", || {
+            let seen = counters(container, &net);
+            let [rx_packets, rx_bytes, tx_packets, tx_bytes] = interface(&lab, container, &net);
+            let agree = (seen.from.packets, seen.from.bytes) == (rx_packets, rx_bytes)
+                && (seen.to.packets, seen.to.bytes) == (tx_packets, tx_bytes);
+            agree.then_some(())
+        });
+    }
+    lab.ends_clean();
+}
+
+#[test]
+fn exactly_the_packets_that_were_sent_are_counted_with_and_without_a_daemon() {
+    let lab = Lab::new();
+    let net = lab.new_network("web").made();
+    let (a, b) = (net.container("a"), net.container("b"));
+    // Both know each other's hardware address, so that nothing but the datagrams flows.
+    let frame_bytes = 14 + 20 + 8 + 100;
+    let before = counters(&a, &net);
+    sends(&a, &b, 300);
+    let after = counters(&a, &net);
+    assert!(after.from.packets >= before.from.packets + 300 && after.from.packets < before.from.packets + 310, "{before:?} {after:?}");
+    assert!(after.from.bytes >= before.from.bytes + 300 * frame_bytes);
+    lab.netd().kill9();
+    sends(&a, &b, 300);
+    lab.netd().start();
+    let last = counters(&a, &net);
+    assert!(last.from.packets >= after.from.packets + 300 && last.from.packets < after.from.packets + 310, "{after:?} {last:?}");
+    lab.ends_clean();
+}
+
+#[test]
+fn a_restart_replaces_the_programs_while_traffic_runs_and_misses_no_packet() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = net.container("a").listens(80);
+    let b = net.container("b");
+    let stream = b.streams(a.v4(80));
+    for _ in 0..3 {
+        lab.netd().restart();
+        stream.expect_flowing();
+        lab.netd().crash();
+        stream.expect_flowing();
+    }
+    drop(stream);
+    lab::eventually("not a packet was missed", || {
+        let seen = counters(&a, &net);
+        let [rx_packets, _, tx_packets, _] = interface(&lab, &a, &net);
+        ((seen.from.packets, seen.to.packets) == (rx_packets, tx_packets)).then_some(())
+    });
+    lab.ends_clean();
+}
+
+#[test]
+fn programs_and_maps_are_pinned_and_gone_after_a_cleanup() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    net.container("a");
+    let pins = || std::fs::read_dir(lab.host().path("/sys/fs/bpf/netd")).map_or(0, Iterator::count);
+    assert!(pins() > 0);
+    lab.netd().stop();
+    assert!(pins() > 0, "a stop leaves the data path running");
+    lab.netd().start();
+    lab.cleanup();
+    assert_eq!(pins(), 0);
+    lab.ends_clean();
+}
+
+#[test]
+fn status_says_which_kernel_features_are_used() {
+    let lab = Lab::new();
+    let status = lab.status();
+    assert!(!status.features.is_empty() && status.features.iter().all(|feature| !feature.note.is_empty()), "{:?}", status.features);
+    assert_eq!(status.uplinks.iter().map(ToString::to_string).collect::<Vec<_>>(), [lab::UPLINK]);
+    assert!(status.degraded.is_empty(), "{:?}", status.degraded);
+    lab.ends_clean();
+}
