@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Stdio};
 
-use crate::Lab;
+use crate::{Lab, Station};
 
 /// The first name of the links that crowd a bridge.
 const CROWD: &str = "crowd";
@@ -17,6 +17,23 @@ impl Lab {
                 self.here().sets(&name, value);
             }
         }
+    }
+
+    /// A station behind another interface of the host, `vpn0` with 198.51.100.1/24, as a VPN or a virtual machine would be; it is 198.51.100.2.
+    pub fn neighbour(&self) -> Station {
+        let neighbour = self.stranger("neighbour");
+        self.here().run("ip", &["link", "add", "vpn0", "type", "veth", "peer", "name", "eth0", "netns", "neighbour"]);
+        self.here().run("ip", &["link", "set", "vpn0", "up"]);
+        self.here().takes_address("198.51.100.1/24", "vpn0");
+        neighbour.run("ip", &["link", "set", "eth0", "up"]);
+        neighbour.takes_address("198.51.100.2/24", "eth0").routes("default", "198.51.100.1");
+        neighbour
+    }
+
+    /// Takes the neighbour away.
+    pub fn neighbour_leaves(&self) {
+        self.here().run("ip", &["link", "del", "vpn0"]);
+        self.here().run("ip", &["netns", "del", "neighbour"]);
     }
 
     /// Names the host's resolver.

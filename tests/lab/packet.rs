@@ -62,6 +62,19 @@ impl Frame {
         self.ip(132, &packet)
     }
 
+    /// A router advertisement (RFC 4861 §4.2) of a default route that lives 1800 s.
+    pub fn router_advertisement(&self) -> Vec<u8> {
+        let mut message = vec![134, 0, 0, 0, 64, 0];
+        message.extend_from_slice(&1800_u16.to_be_bytes());
+        message.extend_from_slice(&[0; 8]);
+        let sum = checksum(&message, self.pseudo_header(58, 16));
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut frame = self.ip(58, &message);
+        // Neighbour discovery is believed only with a hop limit of 255; it stands after the Ethernet header and 7 bytes of IPv6.
+        frame[14 + 7] = 255;
+        frame
+    }
+
     fn ports(&self) -> Vec<u8> {
         [self.from.port().to_be_bytes(), self.to.port().to_be_bytes()].concat()
     }

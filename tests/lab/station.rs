@@ -3,7 +3,7 @@
 
 use std::{
     fmt, fs,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs},
     sync::{Arc, Mutex},
 };
 
@@ -186,6 +186,15 @@ impl Station {
     pub fn mac(&self, interface: &str) -> [u8; 6] {
         let link = self.link(interface);
         parsed::<Mac>(link["address"].as_str().expect("an Ethernet interface")).0
+    }
+
+    /// Where `from`, on the same link by an interface of the same name, finds it by its link-local address.
+    pub fn link_local(&self, interface: &str, from: &Station, port: u16) -> SocketAddr {
+        let said = self.run("ip", &["-6", "-oneline", "address", "show", "dev", interface, "scope", "link"]);
+        let address = said.split_whitespace().find_map(|word| word.split_once('/')?.0.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("{self} has no link-local address on {interface}: {said}"));
+        let scope = from.net.inside(|| nix::net::if_::if_nametoindex(interface));
+        SocketAddr::V6(SocketAddrV6::new(address, port, 0, scope.expect("both have the interface")))
     }
 
     /// The names of its interfaces.

@@ -139,6 +139,21 @@ fn an_interface_name_that_is_taken_in_the_container_is_refused() {
 }
 
 #[test]
+fn a_container_that_cannot_join_its_second_network_does_not_stay_on_the_first() {
+    let lab = Lab::new();
+    let (one, two) = (lab.network("one"), lab.network("two"));
+    let theirs = lab.stranger("theirs");
+    theirs.run("ip", &["link", "add", "eth5", "type", "bridge"]);
+    lab.unchanged_by(|| {
+        let draft = lab.new_container("a").on(&one).on(&two).ifname("eth5").publish("8080:80").at("/run/netns/theirs");
+        assert_eq!(draft.refused().code, Code::BadInterface);
+        assert_eq!(theirs.links(), ["lo", "eth5"]);
+    });
+    lab.here().run("ip", &["netns", "del", "theirs"]);
+    lab.ends_clean();
+}
+
+#[test]
 fn a_publish_that_cannot_work_is_refused_with_the_reason() {
     let lab = Lab::new();
     let vault = lab.new_network("vault").dual().internal().made();

@@ -153,24 +153,3 @@ fn a_routed_network_is_still_isolated_from_other_networks() {
     }
     lab.ends_clean();
 }
-
-#[test]
-fn the_host_does_not_begin_to_route_for_strangers() {
-    let lab = Lab::new();
-    let net = lab.network("web");
-    let _a = net.container("a");
-    // A second interface of the host with somebody behind it, as a VPN or a VM bridge would be.
-    let stranger = lab.stranger("stranger");
-    stranger.serves(80);
-    lab.here().run("ip", &["link", "add", "vpn0", "type", "veth", "peer", "name", "eth0", "netns", "stranger"]);
-    lab.here().run("ip", &["link", "set", "vpn0", "up"]);
-    lab.here().takes_address("198.51.100.1/24", "vpn0");
-    stranger.run("ip", &["link", "set", "eth0", "up"]);
-    stranger.takes_address("198.51.100.2/24", "eth0").routes("default", "198.51.100.1");
-    lab.outside().routes("198.51.100.0/24", HOST_V4);
-    lab.here().fetches("198.51.100.2:80").expect_from(&stranger);
-    lab.outside().tries("198.51.100.2:80").expect_nothing();
-    lab.here().run("ip", &["link", "del", "vpn0"]);
-    lab.here().run("ip", &["netns", "del", "stranger"]);
-    lab.ends_clean();
-}

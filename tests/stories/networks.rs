@@ -19,6 +19,22 @@ fn members_of_a_network_talk_over_both_families() {
 }
 
 #[test]
+fn members_reach_each_other_by_link_local_addresses_unless_they_may_not_talk() {
+    let lab = Lab::new();
+    for (net, open) in [(lab.network("web"), true), (lab.new_network("cells").dual().no_icc().made(), false)] {
+        let a = net.container(&format!("a-{net}")).listens(80);
+        let b = net.container(&format!("b-{net}"));
+        let to = a.link_local("eth0", &b, 80);
+        if open {
+            b.fetches(to).expect_from(&a);
+        } else {
+            b.tries(to).expect_nothing();
+        }
+    }
+    lab.ends_clean();
+}
+
+#[test]
 fn the_host_reaches_its_containers_and_they_reach_the_host() {
     let lab = Lab::new();
     let net = lab.network("web");

@@ -137,6 +137,20 @@ fn one_port_on_two_loopback_addresses_reaches_two_containers() {
 }
 
 #[test]
+fn chosen_ports_on_all_addresses_and_on_one_do_not_clash() {
+    let lab = Lab::new();
+    let a = lab.network("web").container("a").listens(80).listens(81);
+    let all = a.publishes("80")[0].host.first;
+    let one = a.publishes("127.0.0.1:0:81")[0].host.first;
+    assert_ne!(all, one);
+    lab.here().fetches(("127.0.0.1", all)).expect_from(&a);
+    lab.here().fetches(("127.0.0.1", one)).expect_from(&a);
+    lab.outside().fetches((HOST_V4, all)).expect_from(&a);
+    lab.outside().tries((HOST_V4, one)).expect_refused();
+    lab.ends_clean();
+}
+
+#[test]
 fn a_port_of_a_container_of_one_family_is_refused_on_the_other() {
     let lab = Lab::new();
     let a = lab.new_network("four").made().container("a").listens(80);
