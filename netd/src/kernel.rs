@@ -1,5 +1,23 @@
 //! The door to the kernel: what is there is observed, what is planned is applied one step at a time. Decides nothing.
 
+pub mod linux;
+pub(crate) mod observe;
+pub(crate) mod netns;
+pub(crate) mod link;
+pub(crate) mod delete;
+pub(crate) mod address;
+pub(crate) mod route;
+pub(crate) mod neighbour;
+pub(crate) mod sysctl;
+pub(crate) mod announce;
+pub(crate) mod port;
+pub(crate) mod holder;
+pub(crate) mod conntrack;
+pub(crate) mod host;
+pub(crate) mod health;
+pub mod nft;
+pub(crate) mod netlink;
+
 use netd_api::{
     spec::Source,
     view::{Counters, Feature, Trouble},
@@ -105,3 +123,6 @@ pub struct Health {
     /// What keeps something of ours from working.
     pub troubles: Vec<Trouble>,
 }
+
+#[cfg(test)]
+pub(crate) mod fake;

@@ -1,0 +1,193 @@
+//! Forgets connections: through a host port whose meaning changed, or of an address that changes hands. Never cuts one that is as it should be now.
+//!
+//! The kernel filters the listing (CTA_FILTER, from Linux 5.8 on; before that it lists all), what goes is decided here, by what a new connection to the
+//! same place would get: so a connection that began after the change stays. A listing of 100,000 connections takes milliseconds, so it is
+//! done on a thread of its own, which is there only while there is something to do.
+
+mod message;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use netd_api::publish::{PortRange, Protocol};
+use netd_core::firewall::{Element, element::Publish};
+
+use self::message::{Connection, Filter, Netfilter};
+use super::{KernelError, address, netlink::Rtnetlink};
+
+/// Bytes; the thread makes calls and little else.
+const STACK: usize = 256 * 1024;
+
+/// Which connections are to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// To these host ports; of this address, or of all that are the host's.
+    Port {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address.
+        address: Option<IpAddr>,
+        /// The ports.
+        ports: PortRange,
+    },
+    /// From an address, or answered by it: all of them go.
+    Address(IpAddr),
+}
+
+/// The queue of what is to be forgotten, and what is published now.
+#[derive(Default)]
+pub(crate) struct Conntrack {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Vec<Which>,
+    has_thread: bool,
+    published: Published,
+}
+
+/// What is published, by protocol and port.
+#[derive(Default)]
+struct Published(HashMap<(Protocol, u16), Vec<Publish>>);
+
+impl Conntrack {
+    /// Forgets these, soon; returns at once.
+    pub(crate) fn flush(&self, which: Which) -> Result<(), KernelError> {
+        let mut shared = lock(&self.shared);
+        shared.queue.push(which);
+        if !shared.has_thread {
+            let also = Arc::clone(&self.shared);
+            thread::Builder::new().name("conntrack".to_owned()).stack_size(STACK).spawn(move || run(&also))?;
+            shared.has_thread = true;
+        }
+        Ok(())
+    }
+
+    /// A port leads somewhere from now on.
+    pub(crate) fn published(&self, element: &Element) {
+        lock(&self.shared).published.add(element);
+    }
+
+    /// It does no longer.
+    pub(crate) fn withdrawn(&self, element: &Element) {
+        lock(&self.shared).published.remove(element);
+    }
+
+    /// These are all that are published.
+    pub(crate) fn all_published(&self, elements: &BTreeSet<Element>) {
+        let mut published = Published::default();
+        elements.iter().for_each(|element| published.add(element));
+        lock(&self.shared).published = published;
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Published {
+    fn add(&mut self, element: &Element) {
+        let Element::Publish(publish) = element else { return };
+        let at = self.0.entry((publish.protocol, publish.port)).or_default();
+        if !at.contains(publish) {
+            at.push(*publish);
+        }
+    }
+
+    fn remove(&mut self, element: &Element) {
+        let Element::Publish(publish) = element else { return };
+        if let Some(at) = self.0.get_mut(&(publish.protocol, publish.port)) {
+            at.retain(|other| other != publish);
+            if at.is_empty() {
+                self.0.remove(&(publish.protocol, publish.port));
+            }
+        }
+    }
+
+    /// Where a new connection to this port of the host would go.
+    fn target(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<(IpAddr, u16)> {
+        let at = self.0.get(&(protocol, port))?;
+        let same_family = |publish: &&Publish| publish.target.is_ipv4() == address.is_ipv4();
+        let exact = at.iter().find(|publish| publish.address == Some(address));
+        let any = at.iter().filter(same_family).find(|publish| publish.address.is_none());
+        exact.or(any).map(|publish| (publish.target, publish.target_port))
+    }
+
+    /// Whether a connection to the host is led where a new one would be.
+    fn agrees(&self, connection: &Connection) -> bool {
+        let is_led = connection.is_led.then_some((connection.answers, connection.answers_port));
+        is_led == connection.protocol.and_then(|protocol| self.target(protocol, connection.to, connection.to_port))
+    }
+}
+
+fn run(shared: &Mutex<Shared>) {
+    loop {
+        let queue = {
+            let mut shared = lock(shared);
+            if shared.queue.is_empty() {
+                shared.has_thread = false;
+                return;
+            }
+            std::mem::take(&mut shared.queue)
+        };
+        if let Err(error) = forget(&queue, shared) {
+            tracing::warn!(%error, "connections of a changed port or address could not be forgotten; they end by their own timeout");
+        }
+    }
+}
+
+fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
+    let mut netfilter = Netfilter::open()?;
+    for which in queue {
+        if let Which::Address(address) = which {
+            for filter in [Filter::From(*address), Filter::AnsweredBy(*address)] {
+                let all = netfilter.list(address.is_ipv4(), &filter)?;
+                netfilter.delete(all.iter().filter(|connection| connection.from == *address || connection.answers == *address))?;
+            }
+        }
+    }
+    let ports: Vec<_> = queue
+        .iter()
+        .filter_map(|which| match which {
+            Which::Port { protocol, address, ports } => Some((*protocol, *address, *ports)),
+            Which::Address(_) => None,
+        })
+        .collect();
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let locals: BTreeSet<IpAddr> = address::list(&mut Rtnetlink::open()?, None)?.into_iter().map(|address| address.net.addr()).collect();
+    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+        let of_protocol: Vec<_> = ports.iter().filter(|(other, ..)| *other == protocol).collect();
+        // One listing for all of them: each goes through the whole table, whatever it filters.
+        let filter = match of_protocol.as_slice() {
+            [] => continue,
+            [(_, _, one)] if one.first == one.last => Filter::To(protocol, Some(one.first)),
+            _ => Filter::To(protocol, None),
+        };
+        for is_v4 in [true, false] {
+            let concerned = |connection: &Connection| {
+                connection.protocol == Some(protocol)
+                    && of_protocol.iter().any(|(_, address, ports)| {
+                        let here = address.map_or_else(|| locals.contains(&connection.to) || connection.to.is_loopback(), |address| address == connection.to);
+                        here && (ports.first..=ports.last).contains(&connection.to_port)
+                    })
+            };
+            let all = netfilter.list(is_v4, &filter)?;
+            let wrong: Vec<&Connection> = {
+                let shared = lock(shared);
+                all.iter().filter(|connection| concerned(connection) && !shared.published.agrees(connection)).collect()
+            };
+            netfilter.delete(wrong.into_iter())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

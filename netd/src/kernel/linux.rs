@@ -1,0 +1,289 @@
+//! The real kernel: one match from each `Op` to the file that does it, and what is looked at put together. Never decides.
+
+use std::{collections::BTreeMap, path::Path};
+
+use netd_api::{names::IfName, spec::Source, view};
+use netd_core::{
+    host::{Features, Found, Host},
+    objects::{Address, Filters, Ns, Objects, Route, Sysctl, Table, Veth},
+    op::Op,
+};
+
+use super::{
+    ApplyError, Health, Kernel, KernelError, Look, ObserveError, address,
+    announce::{Announcement, Announcer},
+    conntrack::{self, Conntrack},
+    delete, host, link, neighbour,
+    netlink::Rtnetlink,
+    netns::{self, Inside},
+    nft::Nft,
+    observe,
+    port::Ports,
+    route, sysctl,
+};
+use crate::bpf::{Bpf, BpfError};
+
+/// Linux.
+pub struct LinuxKernel {
+    rtnetlink: Rtnetlink,
+    /// The namespaces that this plan works on.
+    inside: BTreeMap<String, Inside>,
+    /// The numbers of the host's links that this plan asked for.
+    indices: BTreeMap<IfName, u32>,
+    nft: Nft,
+    bpf: Bpf,
+    ports: Ports,
+    conntrack: Conntrack,
+    announcer: Announcer,
+    features: Features,
+}
+
+impl LinuxKernel {
+    /// Opens what lasts as long as the daemon; the ports that systemd kept are held from here on. `run` is a directory that dies with the boot.
+    pub fn open(bpf: Bpf, run: &Path) -> Result<Self, KernelError> {
+        Ok(Self {
+            rtnetlink: Rtnetlink::open()?,
+            inside: BTreeMap::new(),
+            indices: BTreeMap::new(),
+            nft: Nft::open(run.join("table.json"))?,
+            features: host::features(bpf.is_on()),
+            bpf,
+            ports: Ports::from_store(),
+            conntrack: Conntrack::default(),
+            announcer: Announcer::default(),
+        })
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::PutTable => self.nft.put_table(),
+            Op::DelTable => self.nft.delete_table(),
+            Op::AddElement(element) => self.nft.add(std::slice::from_ref(element)).inspect(|()| self.conntrack.published(element)),
+            Op::DelElement(element) => self.nft.delete(std::slice::from_ref(element)).inspect(|()| self.conntrack.withdrawn(element)),
+
+            Op::AddNetns(path) => Inside::create(path).map(|inside| drop(self.inside.insert(path.clone(), inside))),
+            Op::DelNetns(path) => {
+                self.inside.remove(path);
+                netns::remove(path)
+            }
+            Op::AddBridge(name, bridge) => link::add_bridge(&mut self.rtnetlink, name, bridge),
+            Op::AddVeth(name, veth) => self.add_veth(name, veth),
+            Op::DelLink(name) => self.del_link(name),
+            Op::SetUp(ns, name, up) => link::set_up(self.at(ns)?, name, *up),
+            Op::SetMtu(ns, name, mtu) => link::set_mtu(self.at(ns)?, name, *mtu),
+            Op::SetMac(ns, name, mac) => link::set_mac(self.at(ns)?, name, *mac),
+            Op::SetMaster(name, bridge) => {
+                let master = self.index(&Ns::Host, bridge)?;
+                link::set_master(&mut self.rtnetlink, name, master)
+            }
+            Op::SetPort { link, isolated, hairpin } => link::set_port(&mut self.rtnetlink, link, *isolated, *hairpin),
+            Op::SetAlias(name, alias) => link::set_alias(&mut self.rtnetlink, name, alias),
+
+            Op::AddAddress(Address { ns, link, net }) => {
+                let index = self.index(ns, link)?;
+                address::add(self.at(ns)?, index, *net)
+            }
+            Op::DelAddress(Address { ns, link, net }) => {
+                let index = self.index(ns, link)?;
+                address::delete(self.at(ns)?, index, *net)
+            }
+            Op::AddRoute(Route { ns, link, via }) => {
+                let index = self.index(ns, link)?;
+                route::add(self.at(ns)?, index, *via)
+            }
+            Op::DelRoute(Route { ns, link, via }) => {
+                let index = self.index(ns, link)?;
+                route::delete(self.at(ns)?, index, *via)
+            }
+            Op::SetSysctl(Sysctl { ns: Ns::Host, key }, value) => sysctl::write(key, value),
+            Op::SetSysctl(Sysctl { ns: Ns::At(path), key }, value) => {
+                let (key, value) = (key.clone(), value.clone());
+                self.inside(path)?.run(move || sysctl::write(&key, &value))?
+            }
+
+            Op::PutFilters => self.bpf.put_filters().map_err(bpf),
+            Op::DelFilters => self.bpf.remove().map_err(bpf),
+            Op::AddSlot(link, slot) => {
+                let index = self.index(&Ns::Host, link)?;
+                self.bpf.put_attachment(index, *slot).map_err(bpf)
+            }
+            Op::JoinBlocks(link) => {
+                let index = self.index(&Ns::Host, link)?;
+                self.bpf.attach(index).map_err(bpf)
+            }
+
+            Op::Reserve(port) => self.ports.reserve(port),
+            Op::Release(port) => {
+                self.ports.release(port);
+                Ok(())
+            }
+            Op::FlushPort { protocol, address, ports } => {
+                self.conntrack.flush(conntrack::Which::Port { protocol: *protocol, address: *address, ports: *ports })
+            }
+            Op::FlushAddress(bridge, address) => {
+                let index = self.index(&Ns::Host, bridge)?;
+                neighbour::forget(&mut self.rtnetlink, index, *address)?;
+                self.conntrack.flush(conntrack::Which::Address(*address))
+            }
+            Op::Announce { ns, link, mac, address } => self.announce(ns, link, *mac, *address),
+        }
+    }
+
+    /// The rtnetlink socket of a namespace.
+    fn at(&mut self, ns: &Ns) -> Result<&mut Rtnetlink, KernelError> {
+        match ns {
+            Ns::Host => Ok(&mut self.rtnetlink),
+            Ns::At(path) => Ok(&mut self.inside(path)?.rtnetlink),
+        }
+    }
+
+    /// A namespace of this plan, entered at its first step.
+    fn inside(&mut self, path: &str) -> Result<&mut Inside, KernelError> {
+        if !self.inside.contains_key(path) {
+            self.inside.insert(path.to_owned(), Inside::enter(path)?);
+        }
+        Ok(self.inside.get_mut(path).expect("it was put there above"))
+    }
+
+    /// The number of a link, asked for once in a plan.
+    fn index(&mut self, ns: &Ns, name: &IfName) -> Result<u32, KernelError> {
+        if let Ns::At(path) = ns {
+            return self.inside(path)?.index(name);
+        }
+        if let Some(index) = self.indices.get(name) {
+            return Ok(*index);
+        }
+        let index = link::index(&mut self.rtnetlink, name)?;
+        self.indices.insert(name.clone(), index);
+        Ok(index)
+    }
+
+    fn add_veth(&mut self, name: &IfName, veth: &Veth) -> Result<(), KernelError> {
+        let master = veth.bridge.as_ref().map(|bridge| self.index(&Ns::Host, bridge)).transpose()?;
+        if let Some(path) = veth.peer.as_ref().and_then(|peer| peer.ns.path()) {
+            self.inside(path)?;
+        }
+        let ns = veth.peer.as_ref().and_then(|peer| self.inside.get(peer.ns.path()?));
+        link::add_veth(&mut self.rtnetlink, name, veth, master, ns.map(Inside::ns))
+    }
+
+    fn del_link(&mut self, name: &IfName) -> Result<(), KernelError> {
+        let index = self.index(&Ns::Host, name)?;
+        self.indices.remove(name);
+        // Interface numbers inside may be those of the other end.
+        self.inside.values_mut().for_each(Inside::forget_indices);
+        delete::delete(index)?;
+        if self.bpf.slot(index).is_some() {
+            self.bpf.remove_attachment(index).map_err(bpf)?;
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, ns: &Ns, link: &IfName, mac: netd_api::addr::Mac, address: std::net::IpAddr) -> Result<(), KernelError> {
+        let Ns::At(path) = ns else { return Ok(()) }; // the host's own addresses are announced by whoever needs them: with ARP
+        let inside = self.inside(path)?;
+        let Some(seen) = link::get(&mut inside.rtnetlink, link)? else {
+            return Err(KernelError::Errno { errno: libc::ENODEV, said: Some(format!("there is no interface {link} in {path}")) });
+        };
+        let socket = inside.run(super::announce::open)??;
+        self.announcer.announce(Announcement { socket, index: seen.index, host_end: seen.other_end, mac, address })
+    }
+
+    fn look(&mut self, look: Look<'_>) -> Result<Objects, ObserveError> {
+        let because = |what: &str| {
+            let what = what.to_owned();
+            move |cause| ObserveError { what, cause }
+        };
+        let mut found = observe::observe(&mut self.rtnetlink, look).map_err(because("links, addresses and namespaces"))?;
+        let (Look::Everything(wanted) | Look::At(wanted)) = look;
+        let is_all = matches!(look, Look::Everything(_));
+
+        if is_all || wanted.table != Table::Absent {
+            found.objects.table = self.nft.observe_table().map_err(because("table inet netd"))?;
+        }
+        if is_all || !wanted.elements.is_empty() {
+            found.objects.elements = self.nft.observe_elements(look).map_err(because("the elements of table inet netd"))?;
+        }
+        if is_all {
+            self.conntrack.all_published(&found.objects.elements);
+        }
+        if is_all || wanted.filters != Filters::Absent {
+            found.objects.filters = self.bpf.filters().map_err(bpf).map_err(because("the tc filters"))?;
+        }
+        self.add_attachments(&mut found, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
+        found.objects.reservations = self.ports.held();
+        if !is_all {
+            found.objects.reservations.retain(|port| wanted.reservations.contains(port));
+        }
+        Ok(found.objects)
+    }
+
+    /// What the eBPF side knows of each veth.
+    fn add_attachments(&mut self, found: &mut observe::Found, is_all: bool) -> Result<(), BpfError> {
+        if !self.bpf.is_on() || found.objects.veths.is_empty() {
+            return Ok(());
+        }
+        let (slots, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
+        for (name, veth) in &mut found.objects.veths {
+            let Some(index) = found.numbers.get(name).copied() else { continue };
+            if is_all {
+                (veth.slot, veth.on_blocks) = (slots.get(&index).copied(), bound.contains(&index));
+            } else {
+                (veth.slot, veth.on_blocks) = (self.bpf.slot(index), self.bpf.is_attached(index)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for LinuxKernel {
+    fn observe(&mut self, look: Look<'_>) -> Result<Objects, ObserveError> {
+        self.look(look)
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), ApplyError> {
+        self.step(op).map_err(|cause| ApplyError { op: Box::new(op.clone()), cause })
+    }
+
+    fn settle(&mut self) {
+        self.inside.clear();
+        self.indices.clear();
+    }
+
+    fn host(&mut self) -> Result<Host, ObserveError> {
+        self.features.datapath = self.bpf.is_on();
+        host::host(&mut self.rtnetlink, self.features).map_err(|cause| ObserveError { what: "the host's links, routes and addresses".to_owned(), cause })
+    }
+
+    fn find(&mut self, source: &Source) -> Result<Found, KernelError> {
+        let (path, id) = match source {
+            Source::Made => return Err(KernelError::Namespace("a namespace that netd makes is not looked for".to_owned())),
+            Source::Path(path) => {
+                netns::open(path)?;
+                let gone = || KernelError::Namespace(format!("{path} is not there; is its container still running?"));
+                (path.clone(), netns::id(path).ok_or_else(gone)?)
+            }
+            Source::Pid(pid) => netns::of_process(*pid)?,
+        };
+        let mut inside = Inside::enter(&path)?;
+        let links = link::all(&mut inside.rtnetlink)?.into_iter().filter_map(|link| link.name.parse().ok()).collect();
+        Ok(Found { path, id, links })
+    }
+
+    fn counters(&mut self, slot: u32) -> Option<view::Counters> {
+        let [from, to] = self.bpf.counters(slot).ok()?;
+        Some(view::Counters { from: traffic(&from), to: traffic(&to) })
+    }
+
+    fn health(&mut self) -> Health {
+        super::health::health(&self.bpf, self.features, Vec::new())
+    }
+}
+
+fn traffic(counters: &netd_abi::Counters) -> view::Traffic {
+    view::Traffic { packets: counters.packets, bytes: counters.bytes, segments: counters.segments }
+}
+
+fn bpf(error: BpfError) -> KernelError {
+    KernelError::Bpf(error.line())
+}
