@@ -72,9 +72,9 @@ fn cell(word: &Word) -> Cell {
     let cell = Cell::new(printable(&word.text));
     match word.tone {
         Tone::Plain => cell,
-        Tone::Good => cell.fg(Color::Green),
-        Tone::Mind => cell.fg(Color::Yellow),
-        Tone::Bad => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+        Tone::Good => cell.fg(Color::DarkGreen),
+        Tone::Mind => cell.fg(Color::DarkYellow),
+        Tone::Bad => cell.fg(Color::DarkRed).add_attribute(Attribute::Bold),
     }
 }
 
