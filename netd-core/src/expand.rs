@@ -108,7 +108,7 @@ fn sysctl(ns: &Ns, key: String) -> Sysctl {
 fn network(objects: &mut Objects, network: &Network, host: &Host) {
     let bridge = &network.bridge;
     objects.bridges.insert(bridge.clone(), Bridge { mac: network.mac, mtu: network.mtu.unwrap_or_else(|| host.mtu()), up: true });
-    objects.elements.insert(Element::Bridge(bridge.clone()));
+    objects.elements.extend([Element::Bridge(bridge.clone()), Element::Within(bridge.clone())]);
     if network.internal {
         objects.elements.insert(Element::Internal(bridge.clone()));
     }
@@ -227,7 +227,8 @@ fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published
         let target = change::publish::target(container, family, |name| desired.networks().get(name).map(AsRef::as_ref));
         let Some(target) = target else { continue };
         for (port, target_port) in (published.host.first..=published.host.last).zip(published.target.first..=published.target.last) {
-            objects.elements.insert(Element::Publish(Publish { address: published.address, protocol: published.protocol, port, target, target_port }));
+            let publish = Publish { address: published.address, protocol: published.protocol, port, target, target_port };
+            objects.elements.extend(publish.refused().into_iter().chain([Element::Publish(publish)]));
         }
     }
     if published.protocol != netd_api::publish::Protocol::Sctp || host.features.sctp_sockets {

@@ -31,7 +31,7 @@ pub(super) fn expand(objects: &mut Objects, desired: &Desired, host: &Host) {
             let sysctl = Sysctl { ns: Ns::Host, key };
             let was_off = desired.originals().get(&sysctl).is_some_and(|original| original == "0");
             if was_off && wanted.contains_key(&sysctl) {
-                objects.elements.insert(Element::SwitchedOn(uplink.clone(), family));
+                objects.elements.extend([Element::SwitchedOn(uplink.clone(), family), Element::Within(uplink.clone())]);
             }
         }
     }
