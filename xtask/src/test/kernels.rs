@@ -32,7 +32,7 @@ fn run_on(workspace: &Workspace, series: &str, stories: &str) -> Result<Count> {
     let kernel = Kernel::find(workspace, series).with_context(|| format!("kernel {series} is not there"))?;
     println!("\n-- kernel {}", kernel.release);
     let start = Instant::now();
-    let command = [stories, MARK, "--test-threads=1", "--color=never"].map(str::to_owned);
+    let command = [stories, MARK, "--test-threads=2", "--color=never"].map(str::to_owned);
     let env = [("NETD_BIN_DIR", workspace.binaries(Profile::Dev).display().to_string()), ("RUST_BACKTRACE", "1".to_owned())];
     let emulator = Emulator::find(workspace).map_err(Error::msg)?;
     let guest = Guest { emulator: &emulator, kernel: &kernel, command: &command, env: &env, folder: &workspace.root.join("tests") };
