@@ -21,11 +21,11 @@ use netd_abi::{Counters, Direction, Why};
 use netd_core::objects::Filters;
 
 use self::maps::Maps;
-use self::netlink::Refusal;
 use self::object::Program;
 use self::pins::Pins;
 use self::probe::Unsupported;
 use self::tc::{Blocks, Tc};
+use crate::kernel::KernelError;
 
 /// Where netd keeps its pins.
 pub const PINS: &str = "/sys/fs/bpf/netd";
@@ -62,7 +62,7 @@ pub enum Cause {
     Off(#[from] Unsupported),
     /// rtnetlink refused.
     #[error("{0}")]
-    Netlink(#[from] Refusal),
+    Netlink(#[from] KernelError),
     /// A file or pin.
     #[error("{0}")]
     File(#[from] std::io::Error),
@@ -221,7 +221,7 @@ impl Bpf {
             }
             Err(refusal) => refusal,
         };
-        if matches!(refusal.errno(), Some(nix::errno::Errno::ENOENT | nix::errno::Errno::EOPNOTSUPP)) {
+        if matches!(refusal.errno(), Some(libc::ENOENT | libc::EOPNOTSUPP)) {
             // The kernel will not learn it: off from here on, and never tried again.
             self.path = Err(probe::without_blocks(&refusal.to_string()));
         }
@@ -248,14 +248,16 @@ impl Bpf {
         path.pins.remove_older_programs()
     }
 
-    /// Removes filters, anchor and all pins; interfaces that are still bound then pass everything. eBPF is off afterwards: the daemon is about to go.
+    /// Removes filters, anchor and all pins; interfaces that are still bound then pass everything, and none is an attachment. What this daemon still holds of
+    /// programs and maps goes with it; [`Self::put_filters`] would pin and use them again.
     pub fn remove(&mut self) -> Result<(), BpfError> {
         let path = self.on("remove the data path")?;
         path.remove_from_kernel()
             .map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
-        path.pins.remove_all()?;
-        self.path = Err(Unsupported { feature: "the data path".to_owned(), since: "it was removed", instead: "start netd again" });
-        Ok(())
+        path.blocks = None;
+        let all: Vec<u32> = path.maps.attachments.read()?.keys().copied().collect();
+        all.into_iter().try_for_each(|ifindex| path.maps.attachments.remove(ifindex))?;
+        path.pins.remove_all()
     }
 
     /// Binds a host-side veth to the blocks: from now on its packets are counted, and dropped while it is no attachment.
@@ -418,7 +420,7 @@ impl DataPath {
         format!("{}{}", tc::NAME_PREFIX, self.pins.build())
     }
 
-    fn remove_from_kernel(&mut self) -> Result<(), Refusal> {
+    fn remove_from_kernel(&mut self) -> Result<(), KernelError> {
         if let Some(blocks) = self.tc.blocks()? {
             for direction in Direction::ALL {
                 self.tc.remove_filters(blocks.of(direction), |_| true)?;
@@ -427,7 +429,7 @@ impl DataPath {
         self.tc.remove_anchor()
     }
 
-    fn filters(&mut self) -> Result<Filters, Refusal> {
+    fn filters(&mut self) -> Result<Filters, KernelError> {
         self.blocks = self.tc.blocks()?;
         let Some(blocks) = self.blocks else { return Ok(Filters::Absent) };
         let mut current = self.pins.are_complete();

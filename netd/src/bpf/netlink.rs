@@ -1,45 +1,18 @@
-//! Messages to and from rtnetlink as bytes, over one blocking socket. Knows framing and attributes, never what they mean.
+//! Messages to and from rtnetlink as bytes, for what netlink-packet-route cannot say. Knows framing and attributes, never what they mean.
 //!
-//! netlink-packet-route has no names for tc's shared blocks, and it refuses a whole dump for one attribute of a stranger's qdisc that it does not know.
+//! It has no names for tc's shared blocks, and refuses a whole message for one attribute of a stranger's qdisc that it does not know.
 
 use std::io;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Room for one read: the kernel fills dumps up to 32 KiB at a time.
-const READ: usize = 64 * 1024;
+use crate::kernel::KernelError;
+use crate::kernel::netlink::{Part, outcome, parts, receive};
+
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// NLMSGERR_ATTR_MSG in linux/netlink.h: the kernel's own words.
-const EXTACK_TEXT: u16 = 1;
 /// The lower bits of an attribute's type; the upper two are NLA_F_NESTED and NLA_F_NET_BYTEORDER.
 const TYPE_MASK: u16 = 0x3fff;
-
-/// The kernel's "no", in its own words.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The request reached the kernel, which refused it.
-    #[error("{errno}{}{words}", if words.is_empty() { "" } else { ": " })]
-    Kernel {
-        /// The error number.
-        errno: nix::errno::Errno,
-        /// What the kernel adds (extended acknowledgement); may be empty.
-        words: String,
-    },
-    /// The request or the answer did not get through.
-    #[error("the netlink socket failed: {0}")]
-    Socket(#[from] io::Error),
-}
-
-impl Refusal {
-    /// The kernel's error number, where it gave one.
-    pub fn errno(&self) -> Option<nix::errno::Errno> {
-        match self {
-            Self::Kernel { errno, .. } => Some(*errno),
-            Self::Socket(_) => None,
-        }
-    }
-}
 
 /// A request being written.
 pub(crate) struct Message(pub(super) Vec<u8>);
@@ -61,6 +34,17 @@ impl Message {
         self.0.extend_from_slice(value);
         self.0.resize(self.0.len().next_multiple_of(4), 0);
         self
+    }
+
+    /// The bytes to send: the header says how long it is, and which answer belongs to it.
+    fn finished(mut self, flags: i32, sequence: u32) -> Vec<u8> {
+        let length = self.0.len() as u32;
+        let [low, high] = (flags as u16).to_ne_bytes();
+        self.0[0..4].copy_from_slice(&length.to_ne_bytes());
+        self.0[6] |= low;
+        self.0[7] |= high;
+        self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.0
     }
 
     /// An attribute that is a number.
@@ -126,75 +110,38 @@ impl Rtnetlink {
     }
 
     /// Sends a request and waits until the kernel has done it.
-    pub(crate) fn ask(&mut self, message: Message) -> Result<(), Refusal> {
+    pub(crate) fn ask(&mut self, message: Message) -> Result<(), KernelError> {
         self.exchange(message, libc::NLM_F_ACK, |_, _| ())
     }
 
     /// Asks for one object.
-    pub(crate) fn get(&mut self, message: Message, each: impl FnMut(u16, &[u8])) -> Result<(), Refusal> {
+    pub(crate) fn get(&mut self, message: Message, each: impl FnMut(u16, &[u8])) -> Result<(), KernelError> {
         self.exchange(message, libc::NLM_F_ACK, each)
     }
 
     /// Asks for all objects of a kind, and hands over each.
-    pub(crate) fn dump(&mut self, message: Message, each: impl FnMut(u16, &[u8])) -> Result<(), Refusal> {
+    pub(crate) fn dump(&mut self, message: Message, each: impl FnMut(u16, &[u8])) -> Result<(), KernelError> {
         self.exchange(message, libc::NLM_F_DUMP, each)
     }
 
     /// One request and all of its answer. What answers an earlier request (one that was given up) is passed over.
-    fn exchange(&mut self, mut message: Message, flags: i32, mut each: impl FnMut(u16, &[u8])) -> Result<(), Refusal> {
+    fn exchange(&mut self, message: Message, flags: i32, mut each: impl FnMut(u16, &[u8])) -> Result<(), KernelError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let bytes = &mut message.0;
-        let length = bytes.len() as u32;
-        bytes[0..4].copy_from_slice(&length.to_ne_bytes());
-        bytes[6] |= flags.to_le_bytes()[0];
-        bytes[7] |= flags.to_le_bytes()[1];
-        bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
-        self.socket.send(bytes, 0)?;
-
-        let mut buffer = Vec::with_capacity(READ);
+        self.socket.send(&message.finished(flags, self.sequence), 0)?;
+        let mut buffer = Vec::new();
         loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let mut rest = buffer.as_slice();
-            while let Some((kind, sequence, payload, next)) = split(rest) {
-                rest = next;
+            receive(&self.socket, &mut buffer)?;
+            for Part { kind, sequence, payload, .. } in parts(&buffer) {
                 if sequence != self.sequence {
                     continue;
                 }
                 match i32::from(kind) {
-                    libc::NLMSG_DONE => return Ok(()),
-                    libc::NLMSG_ERROR => return outcome(payload),
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => return outcome(payload),
                     _ => each(kind, payload),
                 }
             }
         }
     }
-}
-
-/// The first message in these bytes: its kind, sequence number and payload, and what comes after it.
-fn split(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
-    let length = number(bytes)? as usize;
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let sequence = number(bytes.get(8..12)?)?;
-    let payload = bytes.get(HEADER..length)?;
-    Some((kind, sequence, payload, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-/// What NLMSG_ERROR says: zero is an acknowledgement.
-fn outcome(payload: &[u8]) -> Result<(), Refusal> {
-    let code = number(payload).map_or(libc::EBADMSG, |code| (code as i32).wrapping_neg());
-    if code == 0 {
-        return Ok(());
-    }
-    // After the error number comes the header of our request (its body is left out: NETLINK_CAP_ACK), then the attributes.
-    let words = attributes(payload.get(4 + HEADER..).unwrap_or_default())
-        .find(|(kind, _)| *kind == EXTACK_TEXT)
-        .map(|(_, value)| String::from_utf8_lossy(text(value)).into_owned())
-        .unwrap_or_default();
-    Err(Refusal::Kernel { errno: nix::errno::Errno::from_raw(code), words })
 }
 
 #[cfg(test)]

@@ -10,9 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netd_abi::Direction;
 use netd_core::mark;
-use nix::errno::Errno;
-
-use super::netlink::{Message, Refusal, Rtnetlink, attributes, number, text};
+use super::netlink::{Message, Rtnetlink, attributes, number, text};
+use crate::kernel::KernelError;
 
 /// Attributes of tc messages: linux/rtnetlink.h.
 const TCA_KIND: u16 = 1;
@@ -116,18 +115,18 @@ pub(crate) struct Tc {
 
 impl Tc {
     /// Opens it in the network namespace of the calling thread.
-    pub(crate) fn open() -> Result<Self, Refusal> {
+    pub(crate) fn open() -> Result<Self, KernelError> {
         Ok(Self { netlink: Rtnetlink::open()? })
     }
 
     /// The blocks that the anchor is bound to, if it is there and bound to two.
-    pub(crate) fn blocks(&mut self) -> Result<Option<Blocks>, Refusal> {
+    pub(crate) fn blocks(&mut self) -> Result<Option<Blocks>, KernelError> {
         let Some(anchor) = self.anchor()? else { return Ok(None) };
         Ok(self.binding(anchor)?.and_then(|binding| Some(Blocks { from_container: binding.ingress?, to_container: binding.egress? })))
     }
 
     /// Makes the anchor where it is missing and binds it: to the blocks that carry filters of ours, else to two that nobody uses.
-    pub(crate) fn prepare_anchor(&mut self) -> Result<Blocks, Refusal> {
+    pub(crate) fn prepare_anchor(&mut self) -> Result<Blocks, KernelError> {
         if let Some(blocks) = self.blocks()? {
             return Ok(blocks);
         }
@@ -141,16 +140,16 @@ impl Tc {
     }
 
     /// Removes the anchor. The blocks go with the last interface that is bound to them.
-    pub(crate) fn remove_anchor(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn remove_anchor(&mut self) -> Result<(), KernelError> {
         let Some(anchor) = self.anchor()? else { return Ok(()) };
         self.netlink.ask(Message::new(libc::RTM_DELLINK, 0, &ifinfomsg(anchor)))
     }
 
     /// Binds an interface to the blocks. A `clsact` that is there already stays if it is bound to them, else it is
     /// replaced: the interface is ours, and another one would take its packets past the programs.
-    pub(crate) fn bind(&mut self, ifindex: u32, blocks: Blocks) -> Result<(), Refusal> {
+    pub(crate) fn bind(&mut self, ifindex: u32, blocks: Blocks) -> Result<(), KernelError> {
         match self.add_clsact(ifindex, blocks) {
-            Err(refusal) if refusal.errno() == Some(Errno::EEXIST) => {
+            Err(refusal) if refusal.errno() == Some(libc::EEXIST) => {
                 if self.is_bound(ifindex, blocks)? {
                     return Ok(());
                 }
@@ -162,23 +161,23 @@ impl Tc {
     }
 
     /// Takes `clsact`, and with it the binding, from an interface.
-    pub(crate) fn unbind(&mut self, ifindex: u32) -> Result<(), Refusal> {
+    pub(crate) fn unbind(&mut self, ifindex: u32) -> Result<(), KernelError> {
         self.netlink.ask(Message::new(libc::RTM_DELQDISC, 0, &clsact(ifindex)).text(TCA_KIND, "clsact"))
     }
 
     /// Whether an interface is bound to both blocks. One that does not exist is not.
-    pub(crate) fn is_bound(&mut self, ifindex: u32, blocks: Blocks) -> Result<bool, Refusal> {
+    pub(crate) fn is_bound(&mut self, ifindex: u32, blocks: Blocks) -> Result<bool, KernelError> {
         Ok(self.binding(ifindex)?.is_some_and(|binding| binding.is_to(blocks)))
     }
 
     /// Every interface that is bound to both blocks, the anchor among them.
-    pub(crate) fn bound(&mut self, blocks: Blocks) -> Result<BTreeSet<u32>, Refusal> {
+    pub(crate) fn bound(&mut self, blocks: Blocks) -> Result<BTreeSet<u32>, KernelError> {
         let all = self.bindings()?;
         Ok(all.iter().filter(|binding| binding.is_to(blocks)).map(|binding| binding.ifindex).collect())
     }
 
     /// The bpf filters that stand on a block, ours and others'. None for a block that does not live.
-    pub(crate) fn filters(&mut self, block: u32) -> Result<Vec<Filter>, Refusal> {
+    pub(crate) fn filters(&mut self, block: u32) -> Result<Vec<Filter>, KernelError> {
         let mut filters = Vec::new();
         let all = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, 0, block, 0);
         self.netlink.dump(Message::new(libc::RTM_GETTFILTER, 0, &all), |kind, payload| {
@@ -189,7 +188,7 @@ impl Tc {
 
     /// Puts the program on the block, in place of ours that may be there: one step for the packets that pass meanwhile.
     /// Filters that an older netd put elsewhere on the block are then taken away.
-    pub(crate) fn put_filter(&mut self, block: u32, program: BorrowedFd<'_>, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn put_filter(&mut self, block: u32, program: BorrowedFd<'_>, name: &str) -> Result<(), KernelError> {
         let place = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, HANDLE, block, info());
         let message = Message::new(libc::RTM_NEWTFILTER, libc::NLM_F_CREATE, &place).text(TCA_KIND, "bpf");
         self.netlink.ask(message.nest(TCA_OPTIONS, |options| {
@@ -199,7 +198,7 @@ impl Tc {
     }
 
     /// Takes those of our filters off a block that `which` says.
-    pub(crate) fn remove_filters(&mut self, block: u32, which: impl Fn(&Filter) -> bool) -> Result<(), Refusal> {
+    pub(crate) fn remove_filters(&mut self, block: u32, which: impl Fn(&Filter) -> bool) -> Result<(), KernelError> {
         for filter in self.filters(block)?.iter().filter(|filter| filter.is_ours() && which(filter)) {
             let place = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, filter.handle, block, filter.info);
             self.netlink.ask(Message::new(libc::RTM_DELTFILTER, 0, &place).text(TCA_KIND, "bpf"))?;
@@ -208,7 +207,7 @@ impl Tc {
     }
 
     /// The anchor's index. An interface of that name without our mark is a stranger's, and no anchor.
-    fn anchor(&mut self) -> Result<Option<u32>, Refusal> {
+    fn anchor(&mut self) -> Result<Option<u32>, KernelError> {
         let (mut index, mut group) = (None, None);
         let by_name = Message::new(libc::RTM_GETLINK, 0, &[0; IFINFOMSG]).text(IFLA_IFNAME, mark::ANCHOR);
         let answer = self.netlink.get(by_name, |kind, payload| {
@@ -220,22 +219,22 @@ impl Tc {
         });
         match answer {
             Ok(()) => Ok(index.filter(|_| group == Some(mark::GROUP))),
-            Err(refusal) if refusal.errno() == Some(Errno::ENODEV) => Ok(None),
+            Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
     /// Makes the anchor: a bridge, since every kernel that netd runs on has bridges; without ports and down, so that no packet passes it.
-    fn add_anchor(&mut self) -> Result<u32, Refusal> {
+    fn add_anchor(&mut self) -> Result<u32, KernelError> {
         let message = Message::new(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &[0; IFINFOMSG])
             .text(IFLA_IFNAME, mark::ANCHOR)
             .number(IFLA_GROUP, mark::GROUP)
             .nest(IFLA_LINKINFO, |info| info.text(IFLA_INFO_KIND, "bridge"));
         self.netlink.ask(message)?;
-        self.anchor()?.ok_or(Refusal::Kernel { errno: Errno::ENODEV, words: format!("{} vanished", mark::ANCHOR) })
+        self.anchor()?.ok_or(KernelError::said(nix::Error::ENODEV, format!("{} vanished", mark::ANCHOR)))
     }
 
-    fn add_clsact(&mut self, ifindex: u32, blocks: Blocks) -> Result<(), Refusal> {
+    fn add_clsact(&mut self, ifindex: u32, blocks: Blocks) -> Result<(), KernelError> {
         let message = Message::new(libc::RTM_NEWQDISC, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &clsact(ifindex))
             .text(TCA_KIND, "clsact")
             .number(TCA_INGRESS_BLOCK, blocks.from_container)
@@ -244,7 +243,7 @@ impl Tc {
     }
 
     /// The first pair of numbers where each block carries a filter of ours or is nobody's.
-    fn choose(&mut self) -> Result<Blocks, Refusal> {
+    fn choose(&mut self) -> Result<Blocks, KernelError> {
         let bindings = self.bindings()?;
         let taken: BTreeSet<u32> = bindings.iter().flat_map(|binding| binding.ingress.into_iter().chain(binding.egress)).collect();
         for pair in 0..PAIRS {
@@ -257,13 +256,10 @@ impl Tc {
                 return Ok(blocks);
             }
         }
-        Err(Refusal::Kernel {
-            errno: Errno::ENOSPC,
-            words: format!("{PAIRS} pairs of tc blocks from {FIRST_BLOCK} on are taken by others"),
-        })
+        Err(KernelError::said(nix::Error::ENOSPC, format!("{PAIRS} pairs of tc blocks from {FIRST_BLOCK} on are taken by others")))
     }
 
-    fn binding(&mut self, ifindex: u32) -> Result<Option<Binding>, Refusal> {
+    fn binding(&mut self, ifindex: u32) -> Result<Option<Binding>, KernelError> {
         let mut found = None;
         // Without NLM_F_ECHO the kernel acknowledges the question and keeps the answer.
         let answer = self.netlink.get(Message::new(libc::RTM_GETQDISC, libc::NLM_F_ECHO, &clsact(ifindex)), |kind, payload| {
@@ -273,12 +269,12 @@ impl Tc {
         });
         match answer {
             Ok(()) => Ok(found),
-            Err(refusal) if matches!(refusal.errno(), Some(Errno::ENOENT | Errno::ENODEV | Errno::EINVAL)) => Ok(None),
+            Err(refusal) if matches!(refusal.errno(), Some(libc::ENOENT | libc::ENODEV | libc::EINVAL)) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    fn bindings(&mut self) -> Result<Vec<Binding>, Refusal> {
+    fn bindings(&mut self) -> Result<Vec<Binding>, KernelError> {
         let mut bindings = Vec::new();
         self.netlink.dump(Message::new(libc::RTM_GETQDISC, 0, &[0; TCMSG]), |kind, payload| {
             bindings.extend((kind == libc::RTM_NEWQDISC).then(|| binding(payload)).flatten());
