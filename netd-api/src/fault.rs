@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A refusal or failure as it travels to the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[error("{what}")]
 pub struct Fault {
     /// Stable: scripts may compare it.
@@ -31,6 +32,7 @@ impl Fault {
 
 /// The kinds of refusal. The names on the wire are these in snake_case and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Malformed input: JSON, a name, an address, an unknown field.

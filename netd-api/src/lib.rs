@@ -11,6 +11,8 @@ pub mod message;
 pub mod view;
 pub mod fault;
 pub mod client;
+#[cfg(feature = "schema")]
+pub mod schema;
 
 /// The version of the HTTP interface: the first part of every path.
 pub const API_VERSION: &str = "v1";

@@ -8,6 +8,7 @@ use crate::addr::AddrError;
 
 /// The protocols whose ports can be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP, the one meant when none is given.
@@ -54,6 +55,7 @@ impl FromStr for Protocol {
 
 /// One or more ports in a row: 1 to 65535, the first not above the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PortRange {
     /// The first port.
     pub first: u16,

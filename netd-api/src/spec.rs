@@ -16,6 +16,7 @@ pub type Labels = BTreeMap<LabelKey, LabelValue>;
 
 /// How a network is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// A Linux bridge and a veth pair for each attachment.
@@ -25,6 +26,7 @@ pub enum Driver {
 
 /// A network to be made. Everything but the name has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
     /// Its name.
@@ -43,9 +45,11 @@ pub struct NetworkSpec {
     pub gateways: Vec<IpAddr>,
     /// Where addresses are taken from; by default the whole subnet.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub ip_ranges: Vec<IpNet>,
     /// Addresses that are never given to anybody.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub excludes: Vec<IpNet>,
     /// Bytes; none: the smallest of the uplinks', followed as it changes. IPv4 needs 68 (RFC 791), IPv6 1280 (RFC 8200).
     #[serde(default)]
@@ -98,6 +102,7 @@ impl NetworkSpec {
 
 /// How a container shall be attached to a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AttachSpec {
     /// The network.
@@ -122,6 +127,7 @@ impl AttachSpec {
 
 /// Where a container's network namespace comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// netd makes `/run/netns/NAME`, again at each boot.
@@ -135,6 +141,7 @@ pub enum Source {
 
 /// A container to be made or adopted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
     /// Its name, which is its id too.
@@ -165,6 +172,7 @@ impl ContainerSpec {
 
 /// What shall be different about a container.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContainerChange {
     /// Labels to set, or with null to take away.

@@ -14,6 +14,7 @@ use crate::{
 
 /// A network as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetworkView {
     /// Its name.
     pub name: NetworkName,
@@ -41,14 +42,17 @@ pub struct NetworkView {
 
 /// A subnet and how much of it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SubnetView {
     /// The subnet.
     pub subnet: Subnet,
     /// The host's address in it; none in an internal network of two addresses (/31, /127).
     pub gateway: Option<IpAddr>,
     /// Where addresses are chosen from.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     pub ip_range: IpNet,
     /// What is never chosen.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub excludes: Vec<IpNet>,
     /// How many addresses attachments have.
     pub used: u64,
@@ -58,12 +62,14 @@ pub struct SubnetView {
 
 /// One attachment, seen from its network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MemberView {
     /// The container.
     pub container: ContainerName,
     /// Its interface there.
     pub ifname: IfName,
     /// Its addresses.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub addresses: Vec<IpNet>,
     /// Its hardware address.
     pub mac: Mac,
@@ -71,6 +77,7 @@ pub struct MemberView {
 
 /// Where a container comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// netd made it, and makes it again at boot.
@@ -81,6 +88,7 @@ pub enum Kind {
 
 /// Whether a container is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// Its namespace is there and its attachments are made.
@@ -91,6 +99,7 @@ pub enum Presence {
 
 /// A container as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ContainerView {
     /// Its id.
     pub id: ContainerId,
@@ -114,6 +123,7 @@ pub struct ContainerView {
 
 /// One interface of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AttachmentView {
     /// The network.
     pub network: NetworkName,
@@ -124,6 +134,7 @@ pub struct AttachmentView {
     /// Its hardware address.
     pub mac: Mac,
     /// Its addresses.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub addresses: Vec<IpNet>,
     /// The gateways of its network.
     pub gateways: Vec<IpAddr>,
@@ -133,6 +144,7 @@ pub struct AttachmentView {
 
 /// What an attachment has carried since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counters {
     /// What the container sent.
     pub from: Traffic,
@@ -142,6 +154,7 @@ pub struct Counters {
 
 /// Packets in one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Traffic {
     /// Packets as the kernel hands them on: one with segmentation offload counts once.
     pub packets: u64,
@@ -153,6 +166,7 @@ pub struct Traffic {
 
 /// How a published port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PortState {
     /// It reaches the container, and the port is held.
@@ -165,6 +179,7 @@ pub enum PortState {
 
 /// A published port, or several in a row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PortView {
     /// The container's display name.
     pub container: ContainerName,
@@ -186,6 +201,7 @@ pub struct PortView {
 
 /// The daemon and its host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// netd's version.
     pub version: String,
@@ -217,6 +233,7 @@ pub struct Status {
 
 /// Something the kernel has or lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Feature {
     /// Its name.
     pub name: String,
@@ -228,6 +245,7 @@ pub struct Feature {
 
 /// One comparison of kernel and wish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Reconcile {
     /// What set it off: start, drift, timer, retry.
     pub reason: String,
@@ -243,6 +261,7 @@ pub struct Reconcile {
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Trouble {
     /// What it is.
     pub what: String,
@@ -252,6 +271,7 @@ pub struct Trouble {
 
 /// What reconciling would do now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlanView {
     /// The steps, in order, as the commands one would type.
     pub ops: Vec<String>,
@@ -259,6 +279,7 @@ pub struct PlanView {
 
 /// What a cleanup took away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cleanup {
     /// How many kernel objects.
     pub removed: u64,

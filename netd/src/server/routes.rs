@@ -1,0 +1,156 @@
+//! Every path of the API in one table: from it come the router and the document. Serves nothing itself.
+
+use netd_api::{
+    fault::Fault,
+    message::Request,
+    names::{ContainerName, IfName},
+    publish::PublishSpec,
+    spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
+    view::{Cleanup, ContainerView, NetworkView, PlanView, PortView, Status},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::given::Given;
+
+/// Where the document is.
+pub(super) const DOCUMENT: &str = "/v1/openapi.json";
+
+/// Writes a type's schema down and gives a reference to it.
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// One method of one path.
+pub(super) struct Route {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// What it does, in a sentence.
+    pub(super) about: &'static str,
+    pub(super) query: &'static [Word],
+    pub(super) takes: Option<Body>,
+    /// HTTP's status of success.
+    pub(super) status: u16,
+    /// What comes back; none: an empty body.
+    pub(super) gives: Option<SchemaOf>,
+    read: fn(&Given) -> Result<Request, Fault>,
+}
+
+/// A word that a query may have.
+pub(super) struct Word {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) schema: SchemaOf,
+}
+
+/// A body that must be there.
+pub(super) struct Body {
+    pub(super) schema: SchemaOf,
+    /// JSON text.
+    pub(super) example: &'static str,
+}
+
+impl Route {
+    /// What is asked for.
+    pub(super) fn request(&self, given: &Given) -> Result<Request, Fault> {
+        let words: Vec<_> = self.query.iter().map(|word| word.name).collect();
+        given.only(&words, self.takes.is_some())?;
+        (self.read)(given)
+    }
+}
+
+/// The paths, each once.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    let first = |(at, route): (usize, &'static Route)| (!ROUTES[..at].iter().any(|before| before.path == route.path)).then_some(route.path);
+    ROUTES.iter().enumerate().filter_map(first)
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Route {
+    const fn new(method: &'static str, path: &'static str, about: &'static str, read: fn(&Given) -> Result<Request, Fault>) -> Self {
+        Self { method, path, about, query: &[], takes: None, status: 204, gives: None, read }
+    }
+
+    const fn query(self, query: &'static [Word]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn takes(self, schema: SchemaOf, example: &'static str) -> Self {
+        let takes = Some(Body { schema, example });
+        Self { takes, ..self }
+    }
+
+    const fn gives(self, status: u16, schema: SchemaOf) -> Self {
+        let gives = Some(schema);
+        Self { status, gives, ..self }
+    }
+}
+
+/// The table.
+pub(super) static ROUTES: &[Route] = &[
+    Route::new("GET", "/v1/status", "How the daemon and its host are.", |_| Ok(Request::Status)).gives(200, schema::<Status>),
+    Route::new("GET", "/v1/networks", "All networks.", |_| Ok(Request::Networks)).gives(200, schema::<Vec<NetworkView>>),
+    Route::new("POST", "/v1/networks", "Makes a network.", |given| given.json().map(Request::CreateNetwork))
+        .takes(schema::<NetworkSpec>, r#"{"name": "lan", "subnets": ["10.4.0.0/24"], "labels": {"team": "shop"}}"#)
+        .gives(201, schema::<NetworkView>),
+    Route::new("POST", "/v1/networks/prune", "Removes the networks that have no containers, and tells which.", |_| {
+        Ok(Request::PruneNetworks)
+    })
+    .gives(200, schema::<Vec<NetworkView>>),
+    Route::new("GET", "/v1/networks/{name}", "One network.", |given| given.name("name").map(Request::Network))
+        .gives(200, schema::<NetworkView>),
+    Route::new("DELETE", "/v1/networks/{name}", "Removes a network without containers.", |given| {
+        given.name("name").map(Request::RemoveNetwork)
+    }),
+    Route::new("GET", "/v1/containers", "All containers.", |_| Ok(Request::Containers)).gives(200, schema::<Vec<ContainerView>>),
+    Route::new("POST", "/v1/containers", "Makes a container, or adopts the namespace of one.", |given| {
+        given.json().map(Request::CreateContainer)
+    })
+    .takes(
+        schema::<ContainerSpec>,
+        r#"{"name": "web", "networks": [{"network": "lan", "addresses": ["10.4.0.9"]}], "publish": ["8080:80"]}"#,
+    )
+    .gives(201, schema::<ContainerView>),
+    Route::new("GET", "/v1/containers/{name}", "One container, by its display name or id.", |given| {
+        given.name("name").map(Request::Container)
+    })
+    .gives(200, schema::<ContainerView>),
+    Route::new("PATCH", "/v1/containers/{name}", "Changes labels or the namespace of a container.", |given| {
+        Ok(Request::ChangeContainer(given.name("name")?, given.json()?))
+    })
+    .takes(schema::<ContainerChange>, r#"{"labels": {"app": "shop", "old": null}}"#)
+    .gives(200, schema::<ContainerView>),
+    Route::new("DELETE", "/v1/containers/{name}", "Removes a container with all its published ports.", |given| {
+        given.name("name").map(Request::RemoveContainer)
+    }),
+    Route::new("POST", "/v1/containers/{name}/attachments", "Connects a container to one more network.", |given| {
+        Ok(Request::Connect(given.name("name")?, given.json()?))
+    })
+    .takes(schema::<AttachSpec>, r#"{"network": "lan", "ifname": "eth1"}"#)
+    .gives(200, schema::<ContainerView>),
+    Route::new("DELETE", "/v1/containers/{name}/attachments/{network}", "Disconnects a container from a network.", |given| {
+        Ok(Request::Disconnect(given.name("name")?, given.name("network")?, given.word("ifname")?))
+    })
+    .query(&[Word {
+        name: "ifname",
+        about: "The interface; without it all of the container's interfaces in that network.",
+        schema: schema::<IfName>,
+    }])
+    .gives(200, schema::<ContainerView>),
+    Route::new("POST", "/v1/containers/{name}/ports", "Publishes ports of a container, and tells which.", |given| {
+        Ok(Request::Publish(given.name("name")?, given.json()?))
+    })
+    .takes(schema::<PublishSpec>, r#""127.0.0.1:8080:80/tcp""#)
+    .gives(201, schema::<Vec<PortView>>),
+    Route::new("DELETE", "/v1/containers/{name}/ports", "Withdraws published ports, and tells which.", |given| {
+        Ok(Request::Unpublish(given.name("name")?, given.word("publish")?))
+    })
+    .query(&[Word { name: "publish", about: "Which; without it all of the container's ports.", schema: schema::<PublishSpec> }])
+    .gives(200, schema::<Vec<PortView>>),
+    Route::new("GET", "/v1/ports", "Published ports.", |given| given.word("container").map(Request::Ports))
+        .query(&[Word { name: "container", about: "Only those of this container.", schema: schema::<ContainerName> }])
+        .gives(200, schema::<Vec<PortView>>),
+    Route::new("GET", "/v1/plan", "What reconciling would do now.", |_| Ok(Request::Plan)).gives(200, schema::<PlanView>),
+    Route::new("POST", "/v1/cleanup", "Forgets everything and removes every kernel object of netd's.", |_| Ok(Request::Cleanup))
+        .gives(200, schema::<Cleanup>),
+];
