@@ -1,0 +1,199 @@
+//! The stored form of what is wanted, version 1: what these types write is on users' disks, so they change only with the schema's number.
+//! Not used for planning, and decides nothing.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use netd_api::{
+    addr::{Family, Mac, Subnet},
+    names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
+    publish::{PortRange, Protocol},
+    spec::Labels,
+};
+use netd_core::{
+    desired::{self, Edit},
+    objects::{self, Ns},
+};
+use serde::{Deserialize, Serialize};
+
+/// The number of this form. A field more or less, or another meaning, is the next number.
+pub(super) const SCHEMA: u32 = 1;
+
+/// A network.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    name: NetworkName,
+    bridge: IfName,
+    mac: Mac,
+    mtu: Option<u32>,
+    internal: bool,
+    routed: BTreeSet<Family>,
+    masquerade: bool,
+    icc: bool,
+    pools: Vec<Pool>,
+    labels: Labels,
+}
+
+/// A subnet of a network.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pool {
+    subnet: Subnet,
+    gateway: Option<IpAddr>,
+    range: IpNet,
+    excludes: Vec<IpNet>,
+}
+
+/// A container with its interfaces.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Container {
+    id: ContainerId,
+    name: ContainerName,
+    namespace: Namespace,
+    origin: Origin,
+    labels: Labels,
+    attachments: Vec<Attachment>,
+}
+
+/// Who makes a container's network namespace.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Origin {
+    Made,
+    Adopted { path: String, dev: u64, ino: u64 },
+}
+
+/// An interface of a container.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attachment {
+    network: NetworkName,
+    ifname: IfName,
+    host_ifname: IfName,
+    mac: Mac,
+    host_mac: Mac,
+    addresses: Vec<IpNet>,
+    slot: u32,
+}
+
+/// A published port, or several in a row.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish {
+    container: ContainerId,
+    address: Option<IpAddr>,
+    protocol: Protocol,
+    host: PortRange,
+    target: PortRange,
+}
+
+/// What a sysctl was; no namespace is the host's.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Original {
+    ns: Option<String>,
+    key: String,
+    value: String,
+}
+
+impl From<&desired::Network> for Network {
+    fn from(network: &desired::Network) -> Self {
+        let desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels } = network.clone();
+        let pools =
+            pools.into_iter().map(|desired::Pool { subnet, gateway, range, excludes }| Pool { subnet, gateway, range, excludes }).collect();
+        Self { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels }
+    }
+}
+
+impl From<&desired::Container> for Container {
+    fn from(container: &desired::Container) -> Self {
+        let desired::Container { id, name, namespace, origin, labels, attachments } = container.clone();
+        let origin = match origin {
+            desired::Origin::Made => Origin::Made,
+            desired::Origin::Adopted { path, id } => Origin::Adopted { path, dev: id.dev, ino: id.ino },
+        };
+        let attachments = attachments
+            .into_iter()
+            .map(|desired::Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot }| Attachment {
+                network,
+                ifname,
+                host_ifname,
+                mac,
+                host_mac,
+                addresses,
+                slot,
+            })
+            .collect();
+        Self { id, name, namespace, origin, labels, attachments }
+    }
+}
+
+impl Publish {
+    pub(super) fn new(container: &ContainerId, published: &desired::Published) -> Self {
+        let desired::Published { address, protocol, host, target } = *published;
+        Self { container: container.clone(), address, protocol, host, target }
+    }
+
+    /// One host port of one address has one record for each container, as [`desired::PublishKey`].
+    pub(super) fn key(&self) -> String {
+        let address = self.address.map_or_else(|| "*".to_owned(), |address| address.to_string());
+        format!("{}/{}/{}/{address}", self.container, self.protocol, self.host.first)
+    }
+}
+
+impl Original {
+    pub(super) fn new(sysctl: &objects::Sysctl, value: &str) -> Self {
+        Self { ns: sysctl.ns.path().map(str::to_owned), key: sysctl.key.clone(), value: value.to_owned() }
+    }
+
+    /// No path holds a NUL.
+    pub(super) fn key(&self) -> String {
+        format!("{}\0{}", self.ns.as_deref().unwrap_or_default(), self.key)
+    }
+}
+
+impl From<Network> for Edit {
+    fn from(Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels }: Network) -> Self {
+        let pools =
+            pools.into_iter().map(|Pool { subnet, gateway, range, excludes }| desired::Pool { subnet, gateway, range, excludes }).collect();
+        let network = desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels };
+        Self::Network { before: None, after: Some(Arc::new(network)) }
+    }
+}
+
+impl From<Container> for Edit {
+    fn from(Container { id, name, namespace, origin, labels, attachments }: Container) -> Self {
+        let origin = match origin {
+            Origin::Made => desired::Origin::Made,
+            Origin::Adopted { path, dev, ino } => desired::Origin::Adopted { path, id: objects::NetnsId { dev, ino } },
+        };
+        let attachments = attachments
+            .into_iter()
+            .map(|Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot }| desired::Attachment {
+                network,
+                ifname,
+                host_ifname,
+                mac,
+                host_mac,
+                addresses,
+                slot,
+            })
+            .collect();
+        let container = desired::Container { id, name, namespace, origin, labels, attachments };
+        Self::Container { before: None, after: Some(Arc::new(container)) }
+    }
+}
+
+impl From<Publish> for Edit {
+    fn from(Publish { container, address, protocol, host, target }: Publish) -> Self {
+        Self::Publish { container, before: None, after: Some(desired::Published { address, protocol, host, target }) }
+    }
+}
+
+impl From<Original> for Edit {
+    fn from(Original { ns, key, value }: Original) -> Self {
+        Self::Original { sysctl: objects::Sysctl { ns: ns.map_or(Ns::Host, Ns::At), key }, before: None, after: Some(value) }
+    }
+}

@@ -1,0 +1,278 @@
+//! What is committed is what is found: after any changes, in the form of version 1, for each file's records. Makes no kernel objects.
+
+use std::{fs, path::Path};
+
+use netd_api::{
+    addr::{Family, Mac},
+    names::NetworkName,
+    publish::{PortRange, Protocol},
+};
+use netd_core::{
+    desired::{Attachment, Pool},
+    objects::{NetnsId, Ns, Sysctl},
+};
+use proptest::prelude::*;
+
+use super::*;
+
+fn store(dir: &Path) -> Result<(Store, Desired), StoreError> {
+    Store::open(&dir.join("lib"), &dir.join("run"), "today")
+}
+
+/// What a daemon finds that starts after this one was killed: a copy of the files as they are now.
+fn found_after_kill(dir: &Path) -> Desired {
+    let copy = tempfile::tempdir().expect("a directory");
+    for part in ["lib", "run"] {
+        fs::create_dir(copy.path().join(part)).expect("a directory");
+        fs::copy(dir.join(part).join(FILE), copy.path().join(part).join(FILE)).expect("a copy");
+    }
+    store(copy.path()).expect("the copy opens").1
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+fn network(number: u8, flavour: u8) -> Arc<Network> {
+    let name: NetworkName = format!("n{number}").parse().expect("a name");
+    let pool = |subnet: &str, gateway: &str, exclude: &str| Pool {
+        subnet: subnet.parse().expect("a subnet"),
+        gateway: (flavour != 3).then(|| gateway.parse().expect("an address")),
+        range: subnet.parse().expect("a net"),
+        excludes: vec![exclude.parse().expect("a net")],
+    };
+    let v4 = pool(&format!("10.{number}.0.0/24"), &format!("10.{number}.0.1"), &format!("10.{number}.0.8/29"));
+    let v6 = pool(&format!("fd00:{number}::/64"), &format!("fd00:{number}::1"), &format!("fd00:{number}::8/125"));
+    Arc::new(Network {
+        bridge: format!("nd-{number}").parse().expect("a name"),
+        mac: mac(number),
+        mtu: (flavour == 1).then_some(1400),
+        internal: flavour == 3,
+        routed: if flavour == 2 { [Family::V4, Family::V6].into() } else { BTreeSet::new() },
+        masquerade: flavour != 2,
+        icc: flavour != 1,
+        pools: if flavour == 0 { vec![v4] } else { vec![v4, v6] },
+        labels: [("tier".parse().expect("a key"), format!("f{flavour}").parse().expect("a value"))].into(),
+        name,
+    })
+}
+
+fn container(number: u8, flavour: u8, made: bool) -> Arc<Container> {
+    let id: ContainerId = format!("c{number}").parse().expect("an id");
+    let attachment = |network: u8| Attachment {
+        network: format!("n{network}").parse().expect("a name"),
+        ifname: format!("eth{network}").parse().expect("a name"),
+        host_ifname: format!("ndv{number}x{network}").parse().expect("a name"),
+        mac: mac(number * 4 + network),
+        host_mac: mac(100 + number * 4 + network),
+        addresses: vec![
+            format!("10.{network}.0.{}/24", number + 2).parse().expect("a net"),
+            format!("fd00:{network}::{}/64", number + 2).parse().expect("a net"),
+        ],
+        slot: u32::from(number) * 4 + u32::from(network),
+    };
+    let adopted =
+        Origin::Adopted { path: format!("/var/run/netns/cni-{number}"), id: NetnsId { dev: 4, ino: 4_026_532_000 + u64::from(number) } };
+    Arc::new(Container {
+        name: format!("shop/c{number}").parse().expect("a name"),
+        namespace: "shop".parse().expect("a namespace"),
+        origin: if made { Origin::Made } else { adopted },
+        labels: [("app".parse().expect("a key"), format!("v{flavour}").parse().expect("a value"))].into(),
+        attachments: (0..flavour % 3).map(attachment).collect(),
+        id,
+    })
+}
+
+fn published(port: u8, flavour: u8) -> Published {
+    let first = 8000 + u16::from(port) * 10;
+    let length = u16::from(flavour);
+    Published {
+        address: [None, Some("127.0.0.1".parse().expect("an address")), Some("fd00::7".parse().expect("an address"))]
+            [usize::from(flavour % 3)],
+        protocol: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][usize::from(port % 3)],
+        host: PortRange { first, last: first + length },
+        target: PortRange { first: 80, last: 80 + length },
+    }
+}
+
+fn sysctl(number: u8) -> Sysctl {
+    let ns = if number == 0 { Ns::Host } else { Ns::At(format!("/run/netns/c{number}")) };
+    Sysctl { ns, key: "net/ipv4/conf/eth0.5/forwarding".to_owned() }
+}
+
+/// One wish of somebody: (what, which, how).
+fn edits(desired: &Desired, (what, number, flavour): (u8, u8, u8)) -> Vec<Edit> {
+    let gone = flavour == 7;
+    match what {
+        0 => {
+            let after = (!gone).then(|| network(number, flavour % 4));
+            let before = desired.networks().get(&network(number, 0).name).cloned();
+            vec![Edit::Network { before, after }]
+        }
+        1 => {
+            let before = desired.containers().get(&container(number, 0, true).id).cloned();
+            let ports = before
+                .iter()
+                .filter(|_| gone)
+                .flat_map(|one| desired.publishes_of(&one.id))
+                .map(|(key, published)| Edit::Publish { container: key.container.clone(), before: Some(*published), after: None });
+            let made = before.as_ref().map_or(flavour % 2 == 0, |one| one.origin == Origin::Made);
+            let last = Edit::Container { after: (!gone).then(|| container(number, flavour, made)), before: before.clone() };
+            ports.chain([last]).collect()
+        }
+        2 => {
+            let Some(one) = desired.containers().get(&container(number, 0, true).id) else { return Vec::new() };
+            let before = desired.publishes_of(&one.id).nth(usize::from(flavour % 4)).map(|(_, published)| *published);
+            let wanted = published(number * 8 + flavour, flavour % 3);
+            let after = (!gone && (before == Some(wanted) || desired.conflict(&wanted).is_none())).then_some(wanted);
+            vec![Edit::Publish { container: one.id.clone(), before, after }]
+        }
+        _ => {
+            let before = desired.originals().get(&sysctl(number)).cloned();
+            vec![Edit::Original { sysctl: sysctl(number), before, after: (!gone).then(|| flavour.to_string()) }]
+        }
+    }
+}
+
+fn apply(desired: &mut Desired, edits: &[Edit]) {
+    desired.apply(&Change { edits: edits.to_vec() });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn what_was_committed_is_found_after_a_restart_a_kill_or_a_reboot(
+        changes in prop::collection::vec((prop::collection::vec((0..4_u8, 0..4_u8, 0..8_u8), 1..4), 0..6_u8), 1..24),
+    ) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut store, mut desired) = store(dir.path()).expect("new files");
+        for (wishes, then) in changes {
+            let mut all = Vec::new();
+            for wish in wishes {
+                let edits = edits(&desired, wish);
+                apply(&mut desired, &edits);
+                all.extend(edits);
+            }
+            store.commit(&all).expect("it commits");
+            match then {
+                0 => prop_assert_eq!(found_after_kill(dir.path()), desired.clone()),
+                1 => {
+                    drop(store);
+                    let (again, found) = super::tests::store(dir.path()).expect("it opens");
+                    prop_assert_eq!(&found, &desired);
+                    store = again;
+                }
+                2 => {}
+                _ => store.settle().expect("it settles"),
+            }
+        }
+        drop(store);
+        let (_, found) = Store::open(&dir.path().join("lib"), &dir.path().join("run"), "tomorrow").expect("it opens");
+        let made = |id: &ContainerId| desired.containers().get(id).is_some_and(|one| one.origin == Origin::Made);
+        prop_assert_eq!(found.networks(), desired.networks());
+        prop_assert!(found.originals().is_empty());
+        prop_assert!(found.containers().iter().eq(desired.containers().iter().filter(|(id, _)| made(id))));
+        prop_assert!(found.publishes().iter().eq(desired.publishes().iter().filter(|(key, _)| made(&key.container))));
+    }
+}
+
+/// One record of each kind and variant.
+fn samples() -> Vec<Edit> {
+    let mut samples: Vec<Edit> = (0..4).map(|flavour| Edit::Network { before: None, after: Some(network(flavour, flavour)) }).collect();
+    samples.extend(
+        [(1, true), (2, false)].map(|(number, made)| Edit::Container { before: None, after: Some(container(number, number, made)) }),
+    );
+    samples.extend((0..3).map(|flavour| Edit::Publish {
+        container: format!("c{}", 1 + flavour % 2).parse().expect("an id"),
+        before: None,
+        after: Some(published(flavour, flavour)),
+    }));
+    samples.extend((0..2).map(|number| Edit::Original { sysctl: sysctl(number), before: None, after: Some("0".to_owned()) }));
+    samples
+}
+
+#[test]
+fn records_of_version_1_are_written_and_read_as_ever() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/store-v1.json");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut store, _) = store(dir.path()).expect("new files");
+    store.commit(&samples()).expect("it commits");
+    let mut written = BTreeMap::<String, BTreeMap<String, serde_json::Value>>::new();
+    for (database, home) in [(&store.durable, "durable"), (&store.boot, "boot")] {
+        database
+            .read(|table, key, value| {
+                written.entry(format!("{home} {table}")).or_default().insert(key.to_owned(), serde_json::from_slice(value).expect("JSON"));
+                Ok(())
+            })
+            .expect("it reads");
+    }
+    let text = serde_json::to_string_pretty(&written).expect("JSON") + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &text).expect("the golden file");
+    }
+    let golden = fs::read_to_string(&path).expect("the golden file");
+    assert_eq!(text, golden, "the stored form changed: raise the schema's number and read the old one too, or UPDATE_GOLDEN=1");
+
+    let golden: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_str(&golden).expect("JSON");
+    let mut found = Desired::default();
+    for table in Table::ALL {
+        for records in ["durable", "boot"].iter().filter_map(|home| golden.get(&format!("{home} {table}"))) {
+            for (key, value) in records {
+                let edit = decode(table, key, value.to_string().as_bytes()).expect("a record");
+                apply(&mut found, &[edit]);
+            }
+        }
+    }
+    let mut wanted = Desired::default();
+    apply(&mut wanted, &samples());
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn a_second_daemon_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_first, _) = store(dir.path()).expect("new files");
+    let refusal = store(dir.path()).err().expect("a refusal");
+    assert!(matches!(refusal, StoreError::Locked { .. }), "{refusal:?}");
+    assert!(refusal.to_string().contains("another netd") && !refusal.to_string().contains('\n'), "{refusal}");
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("lib").join(FILE);
+    drop(store(dir.path()).expect("new files"));
+    let newer = redb::Database::open(&path).expect("redb opens it");
+    let transaction = newer.begin_write().expect("a transaction");
+    let meta: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("meta");
+    transaction.open_table(meta).expect("a table").insert("schema", "2").expect("an insert");
+    transaction.commit().expect("a commit");
+    drop(newer);
+    let bytes = fs::read(&path).expect("the file");
+    let refusal = store(dir.path()).err().expect("a refusal");
+    assert!(matches!(refusal, StoreError::Newer { found: 2, .. }), "{refusal:?}");
+    assert!(refusal.hint().contains("install that version"), "{}", refusal.hint());
+    assert!(fs::read(&path).expect("the file") == bytes, "left as it was");
+}
+
+#[test]
+fn an_empty_or_foreign_file_is_damage_not_a_new_start() {
+    for content in [&b""[..], b"hello", &[0; 4096]] {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("lib")).expect("a directory");
+        fs::write(dir.path().join("lib").join(FILE), content).expect("a file");
+        let refusal = store(dir.path()).err().expect("a refusal");
+        assert!(matches!(refusal, StoreError::Damaged { lasting: true, .. }), "{refusal:?}");
+        assert_eq!(fs::read(dir.path().join("lib").join(FILE)).expect("the file"), content);
+    }
+}
+
+#[test]
+fn a_record_that_nobody_wrote_is_damage_and_named() {
+    for (key, value) in [("n1", "{}"), ("n1", r#"{"name": "n1", "extra": 1}"#), ("n9", "not JSON")] {
+        let why = decode(Table::Networks, key, value.as_bytes()).expect_err("damage");
+        assert!(!why.is_empty());
+    }
+    let bytes = encode(&record::Network::from(network(1, 1).as_ref()));
+    assert!(decode(Table::Networks, "n2", &bytes).expect_err("under another's key").contains("n1"));
+}
