@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netd_abi::Direction;
-use netd_core::mark;
 use super::netlink::{Message, Rtnetlink, attributes, number, text};
 use crate::kernel::KernelError;
+use netd_abi::Direction;
+use netd_core::mark;
 
 /// Attributes of tc messages: linux/rtnetlink.h.
 const TCA_KIND: u16 = 1;
