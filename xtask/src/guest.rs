@@ -64,6 +64,7 @@ impl Guest<'_> {
         if !shell::is_root() {
             bail!("a guest shows this machine's root file system to another kernel, which only root may do; run this as root");
         }
+        let _alone = self.alone()?;
         let work = self.kernel.folder.join("guest");
         let _ = fs::remove_dir_all(&work);
         fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
@@ -76,6 +77,17 @@ impl Guest<'_> {
         let _ = machine.wait();
         drop(files);
         ended
+    }
+
+    /// Waits until no other guest runs on this kernel: they share its folder. The lock ends with the file, and so with this process at the latest.
+    fn alone(&self) -> Result<fs::File> {
+        let path = self.kernel.folder.join("lock");
+        let lock = fs::File::create(&path).with_context(|| format!("could not write {}", path.display()))?;
+        if lock.try_lock().is_err() {
+            println!("another guest runs on {}; waiting for its end", self.kernel.release);
+            lock.lock().with_context(|| format!("could not lock {}", path.display()))?;
+        }
+        Ok(lock)
     }
 
     /// Everything that the scripts and the command said in the last boot.
