@@ -1,8 +1,12 @@
 //! Addresses: subnets and hardware addresses, parsed when made.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 /// IPv4 or IPv6.
@@ -62,6 +66,28 @@ impl Subnet {
     }
 }
 
+/// What no network can have (RFC 6890): this host, loopback, link-local, multicast, what was never given out, IPv4 in IPv6.
+const RESERVED: [IpNet; 10] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([224, 0, 0, 0], 4),
+    v4([240, 0, 0, 0], 4),
+    v6([0; 8], 128),
+    v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
+    v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+];
+
+const fn v4([a, b, c, d]: [u8; 4], length: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length))
+}
+
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], length: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length))
+}
+
 impl FromStr for Subnet {
     type Err = AddrError;
     fn from_str(given: &str) -> Result<Self, AddrError> {
@@ -70,12 +96,7 @@ impl FromStr for Subnet {
         if net.trunc() != net {
             return Err(error(format!("has host bits set; did you mean {}?", net.trunc())));
         }
-        let address = net.addr();
-        let special = match address {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.octets()[0] == 0 || v4.octets()[0] >= 240,
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_multicast() || v6.is_unspecified() || v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
-        };
-        if special {
+        if RESERVED.iter().any(|reserved| reserved.contains(&net.network()) || net.contains(reserved)) {
             return Err(error("is reserved for another use (RFC 6890); take one of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8".to_owned()));
         }
         if net.prefix_len() == net.max_prefix_len() || net.prefix_len() < 8 {

@@ -13,7 +13,7 @@ pub struct NameError {
     /// What was given.
     pub given: String,
     /// What is wrong, and what would be right.
-    pub why: &'static str,
+    pub why: String,
 }
 
 macro_rules! name {
@@ -34,7 +34,7 @@ macro_rules! name {
             fn from_str(given: &str) -> Result<Self, NameError> {
                 match $check(given) {
                     Ok(()) => Ok(Self(given.to_owned())),
-                    Err(why) => Err(NameError { kind: $kind, given: given.chars().take(80).collect(), why }),
+                    Err(form) => Err(NameError { kind: $kind, given: given.chars().take(80).collect(), why: format!("{}; {form}", wrong(given)) }),
                 }
             }
         }
@@ -68,7 +68,7 @@ name!(
     ContainerId, "container id", word128
 );
 name!(
-    /// A display name: one word as a network's, or `namespace/pod`.
+    /// A display name: one word, as long as an id may be, or `namespace/pod`.
     ContainerName, "container name", one_slash
 );
 name!(
@@ -77,7 +77,8 @@ name!(
 );
 name!(
     /// An interface name: 1 to 15 bytes, no `/`, `:` or white space, not `.`, `..`, `all`, `default` (dev_valid_name in net/core/dev.c;
-    /// the last two are directories of /proc/sys/net/ipv4/conf).
+    /// the last two are directories of /proc/sys/net/ipv4/conf). Nor what programs read otherwise: `%` asks the kernel for a number, `*` is nft's
+    /// wildcard, `-` at the beginning an option.
     IfName, "interface name", ifname
 );
 name!(
@@ -95,11 +96,20 @@ impl Default for Namespace {
 }
 
 impl From<ContainerId> for ContainerName {
-    /// An id is a good display name, but for its length: the first 63 bytes serve.
+    /// Every id is a good display name.
     fn from(id: ContainerId) -> Self {
-        let mut name = id.0;
-        name.truncate(63);
-        Self(name)
+        Self(id.0)
+    }
+}
+
+/// The commonest slips by name.
+fn wrong(given: &str) -> &'static str {
+    if given.is_empty() {
+        "is empty"
+    } else if given.contains(char::is_whitespace) {
+        "has a space"
+    } else {
+        "is none"
     }
 }
 
@@ -110,19 +120,19 @@ fn word(given: &str, most: usize) -> bool {
 }
 
 fn word63(given: &str) -> Result<(), &'static str> {
-    word(given, 63).then_some(()).ok_or("is none; use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit")
+    word(given, 63).then_some(()).ok_or("use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit")
 }
 
 fn word128(given: &str) -> Result<(), &'static str> {
-    word(given, 128).then_some(()).ok_or("is none; use 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit")
+    word(given, 128).then_some(()).ok_or("use 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit")
 }
 
 fn one_slash(given: &str) -> Result<(), &'static str> {
     let good = match given.split_once('/') {
-        None => word(given, 63),
+        None => word(given, 128),
         Some((namespace, pod)) => dns_label(namespace).is_ok() && word(pod, 253),
     };
-    good.then_some(()).ok_or("is none; use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit, or namespace/pod")
+    good.then_some(()).ok_or("use 1 to 128 of A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit, or namespace/pod")
 }
 
 fn dns_label(given: &str) -> Result<(), &'static str> {
@@ -130,7 +140,7 @@ fn dns_label(given: &str) -> Result<(), &'static str> {
         && given.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !given.starts_with('-')
         && !given.ends_with('-');
-    good.then_some(()).ok_or("is none; use 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends")
+    good.then_some(()).ok_or("use 1 to 63 of a-z, 0-9 and '-', a letter or digit at both ends")
 }
 
 fn dns_name(given: &str) -> Result<(), &'static str> {
@@ -141,14 +151,15 @@ fn dns_name(given: &str) -> Result<(), &'static str> {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         });
-    good.then_some(()).ok_or("is none; use labels of 1 to 63 of A-Z, a-z, 0-9, '_' and '-', joined by dots, 253 bytes in all")
+    good.then_some(()).ok_or("use labels of 1 to 63 of A-Z, a-z, 0-9, '_' and '-', joined by dots, 253 bytes in all")
 }
 
 fn ifname(given: &str) -> Result<(), &'static str> {
     let good = (1..=15).contains(&given.len())
-        && given.bytes().all(|b| b.is_ascii_graphic() && !b"/:%\"\\".contains(&b))
+        && given.bytes().all(|b| b.is_ascii_graphic() && !b"/:%*\"\\".contains(&b))
+        && !given.starts_with('-')
         && ![".", "..", "all", "default"].contains(&given);
-    good.then_some(()).ok_or("is none; use 1 to 15 visible ASCII characters without '/', ':', '%', quotes and backslash, and not '.', '..', 'all' or 'default'")
+    good.then_some(()).ok_or("use 1 to 15 visible ASCII characters without / : % * \" and \\, the first no -, and not '.', '..', 'all' or 'default'")
 }
 
 fn label_key(given: &str) -> Result<(), &'static str> {
@@ -156,7 +167,7 @@ fn label_key(given: &str) -> Result<(), &'static str> {
     let good = !name.is_empty()
         && label_value(name).is_ok()
         && prefix.is_none_or(|prefix| dns_name(prefix).is_ok() && !prefix.contains('_'));
-    good.then_some(()).ok_or("is none; use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends, after an optional example.com/")
+    good.then_some(()).ok_or("use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends, after an optional example.com/")
 }
 
 fn label_value(given: &str) -> Result<(), &'static str> {
@@ -164,7 +175,7 @@ fn label_value(given: &str) -> Result<(), &'static str> {
         && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         && given.chars().next().is_none_or(|c| c.is_ascii_alphanumeric())
         && given.chars().last().is_none_or(|c| c.is_ascii_alphanumeric());
-    good.then_some(()).ok_or("is none; use up to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends")
+    good.then_some(()).ok_or("use up to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends")
 }
 
 #[cfg(test)]

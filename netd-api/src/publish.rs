@@ -48,7 +48,7 @@ impl FromStr for Protocol {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => Err(AddrError { kind: "protocol", given: given.to_owned(), why: "is none; use tcp, udp or sctp".to_owned() }),
+            _ => Err(AddrError { kind: "protocol", given: given.chars().take(80).collect(), why: "is none; use tcp, udp or sctp".to_owned() }),
         }
     }
 }
@@ -123,7 +123,8 @@ impl FromStr for PublishSpec {
         {
             return Err(error(&format!("has {} host ports and {} container ports; both ranges must be of the same length", host.count(), container.count())));
         }
-        let address = address.filter(|address| !address.is_unspecified());
+        // `::ffff:192.0.2.1` is an IPv4 address in IPv6's clothes.
+        let address = address.map(|address| address.to_canonical()).filter(|address| !address.is_unspecified());
         Ok(Self { address, host, container, protocol })
     }
 }
@@ -145,7 +146,7 @@ fn range(text: &str) -> Option<Result<PortRange, AddrError>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |part: &str| (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u16>().ok().filter(|port| *port > 0));
     let (first, last) = (number(first)?, number(last)?);
-    let error = |why: &str| Some(Err(AddrError { kind: "port", given: text.to_owned(), why: why.to_owned() }));
+    let error = |why: &str| Some(Err(AddrError { kind: "port", given: text.chars().take(80).collect(), why: why.to_owned() }));
     match (first, last) {
         (Some(first), Some(last)) if first <= last => Some(Ok(PortRange { first, last })),
         (Some(_), Some(_)) => error("ends before it begins"),

@@ -36,7 +36,13 @@ text!(
     "A container's display name, or its id."
 );
 text!(Namespace, "Namespace", "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "default", "The namespace that a container counts to.");
-text!(IfName, "IfName", "^[!#$&(-.0-9;-\\[\\]-~]{1,15}$", "eth0", "An interface name; not `.`, `..`, `all` or `default`.");
+text!(
+    IfName,
+    "IfName",
+    "^[!#$&-)+,.0-9;-\\[\\]-~][!#$&-)+-.0-9;-\\[\\]-~]{0,14}$",
+    "eth0",
+    "An interface name; not `.`, `..`, `all` or `default`."
+);
 text!(
     LabelKey,
     "LabelKey",

@@ -43,8 +43,9 @@ impl Given {
         }
         serde_json::from_slice(&self.body).map_err(|why| {
             let said = why.to_string();
-            let hint = suggest::for_unknown_field(&said).unwrap_or_else(|| "GET /v1/openapi.json says what the body can hold".to_owned());
-            bad(format!("the body is not the JSON that is wanted: {said}")).hint(hint)
+            let is = if why.is_data() { "cannot be used" } else { "is no JSON" };
+            let hint = suggest::for_unknown_field(&said).unwrap_or_else(|| "GET /v1/openapi.json says what it can hold".to_owned());
+            bad(format!("the body {is}: {said}")).hint(hint)
         })
     }
 
