@@ -3,6 +3,7 @@
 pub mod linux;
 pub(crate) mod observe;
 pub(crate) mod netns;
+pub(crate) mod made;
 pub(crate) mod link;
 pub(crate) mod delete;
 pub(crate) mod address;

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     stage.host("nft list table inet netd");
 
     stage.says("netd is killed with -9 while the outside host downloads a file.");
-    let mut download = stage.downloads(&format!("curl --silent --show-error --limit-rate {RATE} --output download http://{HOST_V4}:8080/file"));
+    let mut download = stage.downloads(&format!("curl --silent --show-error --limit-rate {RATE} --output /run/download http://{HOST_V4}:8080/file"));
     let begun = within(DOWNLOAD, "the download begins", || Some(download.size()).filter(|size| *size > 0));
     stage.kills_netd();
     let later = within(DOWNLOAD, "the download goes on", || Some(download.size()).filter(|size| *size > begun + (1 << 20)));

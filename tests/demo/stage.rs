@@ -105,7 +105,7 @@ impl Stage {
     fn command_outside(&self, line: &str) -> Command {
         let mut words = line.split(' ');
         let mut command = self.lab.host().command_in(&self.lab.host().outside_net(), words.next().unwrap_or_default());
-        command.args(words).current_dir(self.lab.host().scratch.path());
+        command.args(words);
         command
     }
 
@@ -183,7 +183,7 @@ impl Stage {
         self.prompt("outside", &format!("{line} &"));
         let mut command = self.command_outside(line);
         let curl = command.stdin(Stdio::null()).spawn().unwrap_or_else(|why| panic!("cannot run `{line}`: {why}"));
-        Download { curl, file: self.lab.host().scratch.path().join("download") }
+        Download { curl, file: self.path("/run/download") }
     }
 
     /// Says how it went; nothing of netd may be left.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
-    objects::{Address, Filters, Ns, Objects, Route, Sysctl, Table, Veth},
+    objects::{Address, Filters, Netns, Ns, Objects, Route, Sysctl, Table, Veth},
     op::Op,
 };
 
@@ -13,7 +13,9 @@ use super::{
     ApplyError, Health, Kernel, KernelError, Look, ObserveError, address,
     announce::{Announcement, Announcer},
     conntrack::{self, Conntrack},
-    delete, host, link, neighbour,
+    delete, host, link,
+    made::Made,
+    neighbour,
     netlink::Rtnetlink,
     netns::{self, Inside},
     nft::Nft,
@@ -35,6 +37,7 @@ pub struct LinuxKernel {
     ports: Ports,
     conntrack: Conntrack,
     announcer: Announcer,
+    made: Made,
     features: Features,
 }
 
@@ -51,6 +54,7 @@ impl LinuxKernel {
             ports: Ports::from_store(),
             conntrack: Conntrack::default(),
             announcer: Announcer::default(),
+            made: Made::at(run.join("made")),
         })
     }
 
@@ -61,10 +65,14 @@ impl LinuxKernel {
             Op::AddElement(element) => self.nft.add(std::slice::from_ref(element)).inspect(|()| self.conntrack.published(element)),
             Op::DelElement(element) => self.nft.delete(std::slice::from_ref(element)).inspect(|()| self.conntrack.withdrawn(element)),
 
-            Op::AddNetns(path) => Inside::create(path).map(|inside| drop(self.inside.insert(path.clone(), inside))),
+            Op::AddNetns(path) => {
+                self.made.note(path)?;
+                Inside::create(path).map(|inside| drop(self.inside.insert(path.clone(), inside)))
+            }
             Op::DelNetns(path) => {
                 self.inside.remove(path);
-                netns::remove(path)
+                netns::remove(path)?;
+                self.made.forget(path)
             }
             Op::AddBridge(name, bridge) => link::add_bridge(&mut self.rtnetlink, name, bridge),
             Op::AddVeth(name, veth) => self.add_veth(name, veth),
@@ -205,6 +213,13 @@ impl LinuxKernel {
             found.objects.elements = self.nft.observe_elements(look).map_err(because("the elements of table inet netd"))?;
         }
         if is_all {
+            for path in self.made.all().map_err(because("which namespaces netd made"))? {
+                // What is only half made is made whole if it is wanted, and else removed.
+                let half_made = || !wanted.netns.contains_key(&path) && Path::new(&path).exists();
+                if netns::id(&path).is_some() || half_made() {
+                    found.objects.netns.entry(path).or_insert(Netns::Made);
+                }
+            }
             self.conntrack.all_published(&found.objects.elements);
         }
         if is_all || wanted.filters != Filters::Absent {
