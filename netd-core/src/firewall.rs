@@ -7,23 +7,23 @@
 //! ```
 //! Each base chain decides by interface first, and every rule looks up at most one element, so a packet's cost does not grow with what is in the sets.
 
-mod loopback;
-mod publish;
-mod isolate;
-mod strangers;
-mod masquerade;
 pub mod chain;
-pub mod set;
 pub mod element;
+mod isolate;
+mod loopback;
+mod masquerade;
+mod publish;
 mod script;
+pub mod set;
+mod strangers;
 
 use std::{collections::BTreeSet, fmt};
 
+use self::{chain::Chain, set::SETS};
 pub use self::{
     element::Element,
     script::{Found, FoundChain},
 };
-use self::{chain::Chain, set::SETS};
 
 /// The table as this build writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

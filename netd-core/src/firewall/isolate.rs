@@ -31,8 +31,14 @@ pub(super) const CHAINS: [Chain; 3] = [
             Rule { says: "ct status dnat accept", why: "published ports are reachable from every network" },
             Rule { says: "oifname . meta nfproto @routed accept", why: "a routed network is reachable" },
             Rule { says: "oifname @bridges drop", why: "networks are isolated from each other" },
-            Rule { says: "ct state invalid ip saddr @masquerade4 drop", why: "no flow, no masquerade: it would leave with its inner address" },
-            Rule { says: "ct state invalid ip6 saddr @masquerade6 drop", why: "no flow, no masquerade: it would leave with its inner address" },
+            Rule {
+                says: "ct state invalid ip saddr @masquerade4 drop",
+                why: "no flow, no masquerade: it would leave with its inner address",
+            },
+            Rule {
+                says: "ct state invalid ip6 saddr @masquerade6 drop",
+                why: "no flow, no masquerade: it would leave with its inner address",
+            },
         ],
     },
     Chain {

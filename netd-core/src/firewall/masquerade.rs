@@ -12,8 +12,14 @@ pub(super) const CHAINS: [Chain; 2] = [
         base: Some(Base { kind: "nat", hook: "postrouting", hook_number: 4, priority: "srcnat", priority_number: 100 }),
         rules: &[
             Rule { says: "oifname @bridges goto postrouting_to_container", why: "a container gets" },
-            Rule { says: "ip saddr @masquerade4 ip daddr < 224.0.0.0 masquerade", why: "outside knows the host's address only; not multicast" },
-            Rule { says: "ip6 saddr @masquerade6 ip6 daddr < ff00:: masquerade", why: "outside knows the host's address only; not multicast" },
+            Rule {
+                says: "ip saddr @masquerade4 ip daddr < 224.0.0.0 masquerade",
+                why: "outside knows the host's address only; not multicast",
+            },
+            Rule {
+                says: "ip6 saddr @masquerade6 ip6 daddr < ff00:: masquerade",
+                why: "outside knows the host's address only; not multicast",
+            },
         ],
     },
     Chain {
@@ -21,8 +27,14 @@ pub(super) const CHAINS: [Chain; 2] = [
         base: None,
         rules: &[
             Rule { says: "ip saddr 127.0.0.0/8 masquerade", why: "the host's 127.0.0.1 at a published port" },
-            Rule { says: "ct status dnat ip saddr . ip daddr @hairpin4 masquerade", why: "a published port of the own network: answer through the host" },
-            Rule { says: "ct status dnat ip6 saddr . ip6 daddr @hairpin6 masquerade", why: "a published port of the own network: answer through the host" },
+            Rule {
+                says: "ct status dnat ip saddr . ip daddr @hairpin4 masquerade",
+                why: "a published port of the own network: answer through the host",
+            },
+            Rule {
+                says: "ct status dnat ip6 saddr . ip6 daddr @hairpin6 masquerade",
+                why: "a published port of the own network: answer through the host",
+            },
         ],
     },
 ];

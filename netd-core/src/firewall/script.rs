@@ -72,7 +72,9 @@ pub(super) fn listed(set: &Set, elements: &BTreeSet<Element>) -> String {
         _ => 1,
     };
     if !set.interval {
-        members.sort_by_cached_key(|element| wire::encode(element).into_iter().map(|wire| wire.key.into_iter().rev().collect::<Vec<u8>>()).collect::<Vec<_>>());
+        members.sort_by_cached_key(|element| {
+            wire::encode(element).into_iter().map(|wire| wire.key.into_iter().rev().collect::<Vec<u8>>()).collect::<Vec<_>>()
+        });
     }
     let mut text = String::new();
     for (number, element) in members.into_iter().enumerate() {
@@ -85,4 +87,3 @@ pub(super) fn listed(set: &Set, elements: &BTreeSet<Element>) -> String {
     }
     text
 }
-

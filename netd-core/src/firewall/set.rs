@@ -120,7 +120,12 @@ impl Set {
     pub fn shape(&self) -> SetShape {
         let is_map = !self.data.0.is_empty();
         let flags = if self.interval { NFT_SET_INTERVAL } else { 0 } | if is_map { NFT_SET_MAP } else { 0 };
-        SetShape { name: self.name.to_owned(), flags, key: (self.key.datatype(), self.key.bytes()), data: (self.data.datatype(), self.data.bytes()) }
+        SetShape {
+            name: self.name.to_owned(),
+            flags,
+            key: (self.key.datatype(), self.key.bytes()),
+            data: (self.data.datatype(), self.data.bytes()),
+        }
     }
 
     /// Its declaration, with elements as nft prints them, already in text.

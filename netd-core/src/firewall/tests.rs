@@ -19,7 +19,8 @@ fn a_host() -> BTreeSet<Element> {
     let name = |name: &str| name.parse().unwrap();
     let subnet = |text: &str| text.parse().unwrap();
     let publish = |address: Option<&str>, protocol, port, target: &str, target_port| {
-        let publish = Publish { address: address.map(|text| text.parse().unwrap()), protocol, port, target: target.parse().unwrap(), target_port };
+        let publish =
+            Publish { address: address.map(|text| text.parse().unwrap()), protocol, port, target: target.parse().unwrap(), target_port };
         publish.refused().into_iter().chain([Element::Publish(publish)])
     };
     let mut elements = BTreeSet::new();
@@ -29,7 +30,11 @@ fn a_host() -> BTreeSet<Element> {
     for text in ["10.4.0.0/24", "fd00:4::/64", "10.4.1.0/24", "10.4.2.0/24", "10.4.3.0/24", "10.4.4.0/24", "10.4.5.0/24", "fd00:5::/64"] {
         elements.extend([Element::Masquerade(subnet(text)), Element::Hairpin(subnet(text))]);
     }
-    elements.extend([Element::Internal(name("nd-vault")), Element::Routed(name("nd-db"), Family::V4), Element::Routed(name("nd-db"), Family::V6)]);
+    elements.extend([
+        Element::Internal(name("nd-vault")),
+        Element::Routed(name("nd-db"), Family::V4),
+        Element::Routed(name("nd-db"), Family::V6),
+    ]);
     elements.extend([Element::SwitchedOn(name("eth0"), Family::V4), Element::Within(name("eth0"))]);
     elements.extend(publish(None, Protocol::Tcp, 8080, "10.4.0.2", 80));
     elements.extend(publish(None, Protocol::Tcp, 8080, "fd00:4::2", 80));
@@ -81,7 +86,11 @@ fn every_goto_and_every_set_of_a_rule_is_there() {
         }
     }
     for set in &SETS {
-        let used = ruleset.chains.iter().flat_map(|chain| chain.rules).any(|rule| rule.says.split(' ').any(|word| word == format!("@{}", set.name)));
+        let used = ruleset
+            .chains
+            .iter()
+            .flat_map(|chain| chain.rules)
+            .any(|rule| rule.says.split(' ').any(|word| word == format!("@{}", set.name)));
         assert!(used, "no rule asks {}", set.name);
     }
 }

@@ -3,11 +3,11 @@
 //! Closing a socket with deletions queued waits for the kernel to be done with them (some 10 ms), so deletions have a socket of their own,
 //! and both are kept for the daemon's life.
 
-mod socket;
 mod element;
-mod table;
-mod load;
 pub mod foreign;
+mod load;
+mod socket;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,9 +46,11 @@ impl Nft {
 
     /// Adds elements in one transaction. One that is there already stays; a map's with another value is replaced.
     pub fn add(&mut self, elements: &[Element]) -> Result<(), KernelError> {
-        elements.chunks(IN_A_BATCH).try_for_each(|some| match self.additions.batch(&element::messages(some, NfTablesMessage::NewSetElement)) {
-            Err(error) if error.errno() == Some(libc::EEXIST) => self.replace(some),
-            other => other,
+        elements.chunks(IN_A_BATCH).try_for_each(|some| {
+            match self.additions.batch(&element::messages(some, NfTablesMessage::NewSetElement)) {
+                Err(error) if error.errno() == Some(libc::EEXIST) => self.replace(some),
+                other => other,
+            }
         })
     }
 
@@ -67,14 +69,17 @@ impl Nft {
             // The kernel deletes by key alone.
             let by_key_alone = some.iter().any(|element| matches!(element, Element::Publish(_)));
             let gone = |error: &KernelError| error.errno() == Some(libc::ENOENT);
-            let all = if by_key_alone { None } else { Some(self.deletions.batch(&element::messages(some, NfTablesMessage::DeleteSetElement))) };
+            let all =
+                if by_key_alone { None } else { Some(self.deletions.batch(&element::messages(some, NfTablesMessage::DeleteSetElement))) };
             match all {
                 Some(Err(error)) if !gone(&error) => Err(error),
                 Some(Ok(())) => Ok(()),
                 _ => {
                     let there = self.at(some)?;
                     let there: Vec<Element> = some.iter().filter(|element| there.contains(*element)).cloned().collect();
-                    self.deletions.batch(&element::messages(&there, NfTablesMessage::DeleteSetElement)).or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
+                    self.deletions
+                        .batch(&element::messages(&there, NfTablesMessage::DeleteSetElement))
+                        .or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
                 }
             }
         })

@@ -2,7 +2,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::{wire::{decode, encode}, *};
+use super::{
+    wire::{decode, encode},
+    *,
+};
 use crate::firewall::set::Set;
 
 fn any_ifname() -> impl Strategy<Value = IfName> {

@@ -50,7 +50,12 @@ pub fn encode(element: &Element) -> Vec<Wire> {
         }
         Element::Hairpin(subnet) => {
             let (first, last) = (octets(subnet.net().network()), octets(subnet.net().broadcast()));
-            vec![Wire { key: row(set.key, &[first.clone(), first]), ends: false, last: Some(row(set.key, &[last.clone(), last])), data: None }]
+            vec![Wire {
+                key: row(set.key, &[first.clone(), first]),
+                ends: false,
+                last: Some(row(set.key, &[last.clone(), last])),
+                data: None,
+            }]
         }
         Element::Stray(stray) => stray.wires.clone(),
     }
@@ -60,7 +65,10 @@ pub fn encode(element: &Element) -> Vec<Wire> {
 pub fn decode(set: &'static Set, wires: impl IntoIterator<Item = Wire>) -> Vec<Element> {
     let mut wires: Vec<Wire> = wires.into_iter().collect();
     if !set.interval || set.key.0.len() > 1 {
-        return wires.into_iter().map(|wire| whole(set, &wire).unwrap_or(Element::Stray(Stray { set: set.name, wires: vec![wire] }))).collect();
+        return wires
+            .into_iter()
+            .map(|wire| whole(set, &wire).unwrap_or(Element::Stray(Stray { set: set.name, wires: vec![wire] })))
+            .collect();
     }
     // The end of one range may have the same key as the first of the next: ends sort first. An end before any range is how nft marks the
     // gap at zero.

@@ -2,26 +2,29 @@
 
 use std::{
     env,
-    ffi::OsString,
     fmt::Write as _,
     io::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use crate::kernel::KernelError;
 
 /// The program; a search path that has no sbin (a user's, or cron's) is no reason not to find it.
-pub(super) fn nft() -> Command {
-    let mut path = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    path.push(":/usr/sbin:/sbin:/usr/local/sbin");
-    let mut command = Command::new("nft");
-    command.env("PATH", path).env("LC_ALL", "C");
-    command
+pub(super) fn program() -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(more)
+        .map(|folder| folder.join("nft"))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| PathBuf::from("nft"))
 }
 
 /// Gives the text to nft, which does all of it or nothing.
 pub(super) fn run(text: &str) -> Result<(), KernelError> {
-    let output = nft()
+    let output = Command::new(program())
+        .env("LC_ALL", "C")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

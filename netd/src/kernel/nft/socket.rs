@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, io, time::Duration};
 
 use netd_core::firewall::{element::wire::Wire, set::Set};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkMessage};
-use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, nftables::NfTablesMessage, none::ControlMessage};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, nftables::NfTablesMessage, none::ControlMessage,
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::{
     socket::{setsockopt, sockopt},
@@ -83,7 +85,11 @@ impl Nfnetlink {
     }
 
     /// All answers to one question, each through `read`. Where there is nothing of the kind, there are none.
-    pub(super) fn dump<T>(&mut self, question: &NfTablesMessage, mut read: impl FnMut(u16, &[u8]) -> Option<T>) -> Result<Vec<T>, KernelError> {
+    pub(super) fn dump<T>(
+        &mut self,
+        question: &NfTablesMessage,
+        mut read: impl FnMut(u16, &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, KernelError> {
         for _ in 0..DUMPS {
             match self.dump_once(question, &mut read) {
                 Err(error) if error.errno() == Some(libc::EINTR) => {}

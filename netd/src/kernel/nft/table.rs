@@ -73,9 +73,12 @@ pub(super) fn look(socket: &mut Nfnetlink) -> Result<Option<Seen>, KernelError> 
     let chains = socket.dump(&NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() }), of(attribute::CHAIN_TABLE))?;
     let rules = NfTablesMessage::GetRule(RuleMessage { attributes: vec![RuleAttribute::Table(NAME.to_owned())] });
     let rules = socket.dump(&rules, of(attribute::RULE_TABLE))?;
-    let sets = socket.dump(&NfTablesMessage::GetSet(SetMessage { attributes: vec![SetAttribute::Table(NAME.to_owned())] }), of(attribute::SET_TABLE))?;
+    let sets = socket
+        .dump(&NfTablesMessage::GetSet(SetMessage { attributes: vec![SetAttribute::Table(NAME.to_owned())] }), of(attribute::SET_TABLE))?;
     let mut bytes = Vec::new();
-    for (kind, things) in [(attribute::TABLE, std::slice::from_ref(&table)), (attribute::CHAIN, &chains), (attribute::RULE, &rules), (attribute::SET, &sets)] {
+    for (kind, things) in
+        [(attribute::TABLE, std::slice::from_ref(&table)), (attribute::CHAIN, &chains), (attribute::RULE, &rules), (attribute::SET, &sets)]
+    {
         for thing in things {
             thing.write(kind, &mut bytes);
         }
