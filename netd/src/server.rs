@@ -36,7 +36,7 @@ impl Default for Limits {
 
 /// Serves until the drain begins, then finishes what was begun.
 pub async fn serve(listener: UnixListener, asker: Asker, limits: Limits, mut drain: Drain) {
-    let router = answer::router(asker, limits);
+    let router = answer::router(&asker, limits);
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {

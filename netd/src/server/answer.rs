@@ -40,7 +40,7 @@ pub(super) fn http_status(code: Code) -> u16 {
 }
 
 /// All paths of the API.
-pub(super) fn router(asker: Asker, limits: Limits) -> Router {
+pub(super) fn router(asker: &Asker, limits: Limits) -> Router {
     let mut router = Router::new();
     for path in paths() {
         let mut methods = MethodRouter::new();

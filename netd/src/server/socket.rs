@@ -58,7 +58,7 @@ fn listen_for(path: &Path, group: Option<u32>) -> Result<UnixListener, ListenErr
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).map_err(refused("bind it"))?;
-    // Until here only the umask guards it: systemd's unit has 0077, and the usual 0022 lets nobody else connect either (unix(7): it takes write permission).
+    // Until here only the umask guards it: with the usual 0022 nobody else can connect, as that takes write permission (unix(7)).
     let mode = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused("set its mode"));
     mode(0o600)?;
     if let Some(group) = group {
