@@ -254,19 +254,33 @@ impl Place {
     /// the commit before: right for a commit that was cut short, not for a file that was closed well. What it was not made to doubt it trusts,
     /// to the point of a panic. Returns the boot that the records belong to.
     fn check(&self) -> Result<String, StoreError> {
-        let mut bytes = fs::read(&self.path).map_err(|why| self.unreadable(why))?;
-        if bytes.len() < header::SIZE {
-            return Err(self.damaged(format!("it has only {} bytes", bytes.len())));
-        }
-        header::distrust(&mut bytes);
-        let memory = InMemoryBackend::new();
-        let copied = memory.set_len(bytes.len() as u64).and_then(|()| StorageBackend::write(&memory, 0, &bytes));
-        copied.map_err(|why| self.unreadable(why))?;
-        drop(bytes);
+        let memory = self.copy().map_err(|why| self.opening(why.into()))?;
         match redb::Builder::new().set_cache_size(CACHE).create_with_backend(memory) {
             Ok(redb) => self.meta(&redb),
             Err(why) => Err(self.opening(why.into())),
         }
+    }
+
+    /// The file in memory, its header such that redb does not trust the rest.
+    fn copy(&self) -> io::Result<InMemoryBackend> {
+        let mut file = File::open(&self.path)?;
+        let memory = InMemoryBackend::new();
+        memory.set_len(file.metadata()?.len())?;
+        let mut part = vec![0; 1 << 16];
+        let mut at = 0;
+        loop {
+            let read = io::Read::read(&mut file, &mut part)?;
+            if read == 0 {
+                break;
+            }
+            StorageBackend::write(&memory, at, &part[..read])?;
+            at += read as u64;
+        }
+        let mut first = [0; header::SIZE];
+        memory.read(0, &mut first).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("it has only {at} bytes")))?;
+        header::distrust(&mut first);
+        StorageBackend::write(&memory, 0, &first)?;
+        Ok(memory)
     }
 
     /// The boot that the file belongs to, when it is one that this netd can read.
@@ -319,7 +333,7 @@ mod header {
     pub(super) const SIZE: usize = SLOTS + 2 * SLOT;
 
     /// Makes redb check all pages, and not fall back to the commit before where the last one had reached the disk for certain.
-    pub(super) fn distrust(file: &mut [u8]) {
+    pub(super) fn distrust(file: &mut [u8; SIZE]) {
         let flags = file[FLAGS];
         if flags & RECOVERY_REQUIRED == 0 || flags & TWO_PHASE_COMMIT != 0 {
             let secondary = usize::from(flags & PRIMARY == 0);
