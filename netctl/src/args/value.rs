@@ -47,7 +47,7 @@ impl FromStr for LabelEdit {
 }
 
 fn not_a_label(given: &str, why: &'static str) -> NameError {
-    NameError { kind: "label", given: shortened(given), why }
+    NameError { kind: "label", given: shortened(given), why: why.to_owned() }
 }
 
 /// The families that `--routed` is for.

@@ -1,0 +1,59 @@
+//! What the daemon costs while nothing happens: resident memory and wake-ups, with no container and with 1,000.
+
+use std::{fs, thread, time::Duration};
+
+use crate::{
+    stand::{Stand, container},
+    table::Goals,
+};
+
+const PER_NETWORK: usize = 250;
+
+pub(crate) fn run(quick: bool) -> bool {
+    let (containers, watched) = if quick { (100, Duration::from_secs(20)) } else { (1000, Duration::from_secs(60)) };
+    let mut goals = Goals::default();
+    let mut stand = Stand::new();
+    stand.asks(&netd_api::message::Request::Cleanup);
+    stand.lab.netd().restart();
+    stand.client = stand.lab.api();
+    measure(&stand, &mut goals, 0, watched, 15.0);
+    for n in 0..containers {
+        let network = format!("bench-{}", "x".repeat(n / PER_NETWORK + 1));
+        if n % PER_NETWORK == 0 {
+            stand.network(&network);
+        }
+        stand.asks(&container(&format!("c{n}"), &network));
+    }
+    measure(&stand, &mut goals, containers, watched, 40.0);
+    goals.all_met()
+}
+
+fn measure(stand: &Stand, goals: &mut Goals, containers: usize, watched: Duration, most: f64) {
+    // Announcements and what follows a change are over after some seconds; idling begins then.
+    thread::sleep(Duration::from_secs(8));
+    let pid = stand.lab.netd().pid();
+    let before = wake_ups(pid);
+    thread::sleep(watched);
+    let wake_ups = (wake_ups(pid) - before) / watched.as_secs_f64() * 10.0;
+    let memory = resident(pid);
+    println!("{containers} containers, nothing happens for {} s: {memory:.1} MiB resident, {wake_ups:.2} wake-ups in 10 s", watched.as_secs());
+    goals.at_most(&format!("resident memory with {containers} containers"), memory, most, " MiB");
+    goals.at_most(&format!("wake-ups in 10 s with {containers} containers"), wake_ups, 1.0, "");
+}
+
+/// VmRSS of proc(5), in MiB.
+fn resident(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::MAX) / 1024.0
+}
+
+/// How often its threads have slept and been woken: voluntary context switches of proc(5), all threads.
+fn wake_ups(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let switches = threads.filter_map(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<f64>().ok()
+    });
+    switches.sum()
+}

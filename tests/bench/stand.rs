@@ -1,0 +1,96 @@
+//! The measuring stand: netd in a private host with one kept connection to it, and the floor in the same host. Never judges a figure.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::Instant,
+};
+
+use lab::Lab;
+use netd_api::{client::Client, message::{Reply, Request}, spec::{ContainerSpec, NetworkSpec}};
+
+/// netd with one large network.
+pub(crate) struct Stand {
+    pub(crate) lab: Lab,
+    pub(crate) client: Client,
+    pub(crate) bridge: String,
+}
+
+impl Stand {
+    pub(crate) fn new() -> Self {
+        let lab = Lab::new();
+        let client = lab.api();
+        let mut stand = Self { lab, client, bridge: String::new() };
+        stand.network("bench");
+        stand
+    }
+
+    /// Makes a network of 10.N.0.0/16 and notes its bridge.
+    pub(crate) fn network(&mut self, name: &str) {
+        let mut spec = NetworkSpec::named(name.parse().expect("a good name"));
+        let second = 128 + u8::try_from(name.len() % 64).unwrap_or_default();
+        spec.subnets.push(format!("10.{second}.0.0/16").parse().expect("a good subnet"));
+        let Reply::Network(view) = self.asks(&Request::CreateNetwork(spec)) else { panic!("no network") };
+        self.bridge = view.bridge.to_string();
+    }
+
+    /// Asks, and panics where it is refused.
+    pub(crate) fn asks(&mut self, request: &Request) -> Reply {
+        self.client.send(request).unwrap_or_else(|why| panic!("{request:?}: {why}"))
+    }
+
+    /// The same, with the milliseconds it took.
+    pub(crate) fn times(&mut self, request: &Request) -> f64 {
+        let began = Instant::now();
+        self.asks(request);
+        began.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// The floor in this host, on the same bridge.
+    pub(crate) fn floor(&self) -> Floor {
+        self.lab.host().run("nft", &["add", "table", "ip", "floor"]);
+        self.lab.host().run("nft", &["add", "map", "ip", "floor", "ports", "{ type inet_proto . inet_service : ipv4_addr . inet_service; }"]);
+        let program = std::env::current_exe().expect("a program knows its file");
+        let mut command = self.lab.host().command(program.to_str().expect("a path in UTF-8"));
+        command.args(["floor", &self.bridge]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program can be started again");
+        let (orders, answers) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        Floor { child, orders, answers: BufReader::new(answers) }
+    }
+}
+
+/// A container of the bench network.
+pub(crate) fn container(name: &str, network: &str) -> Request {
+    let mut spec = ContainerSpec::named(name.parse().expect("a good name"));
+    spec.networks.push(netd_api::spec::AttachSpec::to(network.parse().expect("a good name")));
+    Request::CreateContainer(spec)
+}
+
+/// Its removal.
+pub(crate) fn removal(name: &str) -> Request {
+    Request::RemoveContainer(name.parse().expect("a good name"))
+}
+
+/// The kernel's floor, as a process in the private host.
+pub(crate) struct Floor {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Floor {
+    /// Carries an order out and gives its milliseconds, as that process measured them.
+    pub(crate) fn does(&mut self, order: &str, number: usize) -> f64 {
+        writeln!(self.orders, "{order} {number}").expect("the floor listens");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the floor answers");
+        line.trim().parse().unwrap_or_else(|_| panic!("the floor ended at {order} {number}"))
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
