@@ -112,6 +112,9 @@ impl<R: Read> Input<'_, R> {
             let mut response = httparse::Response::new(&mut headers);
             let parsed = response.parse(&self.bytes[self.at..]).map_err(|_| Broken::Http("a malformed head"))?;
             if let httparse::Status::Complete(length) = parsed {
+                if length > MOST_HEAD {
+                    return Err(Broken::TooLarge);
+                }
                 let head = head(&response)?;
                 self.at += length;
                 return Ok(head);
@@ -146,6 +149,9 @@ impl<R: Read> Input<'_, R> {
             let line = &self.bytes[self.at..];
             if let Some(end) = line[length..].windows(2).position(|two| two == b"\r\n") {
                 let line = line[..length + end].to_vec();
+                if line.len() > MOST_HEAD {
+                    return Err(Broken::TooLarge);
+                }
                 self.at += line.len() + 2;
                 return Ok(line);
             }
