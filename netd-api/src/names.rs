@@ -29,6 +29,12 @@ macro_rules! name {
                 &self.0
             }
         }
+        impl std::borrow::Borrow<str> for $type {
+            /// Names compare as their text does, so a set of them can be asked by text.
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
         impl FromStr for $type {
             type Err = NameError;
             fn from_str(given: &str) -> Result<Self, NameError> {

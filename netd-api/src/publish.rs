@@ -88,7 +88,7 @@ impl fmt::Display for PortRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublishSpec {
-    /// The address of the host; none means every address, of both families.
+    /// The address of the host; `0.0.0.0` means every IPv4 address, `::` every IPv6 one, none every address of both families.
     pub address: Option<IpAddr>,
     /// The host's ports; none means that free ones are chosen.
     pub host: Option<PortRange>,
@@ -124,7 +124,7 @@ impl FromStr for PublishSpec {
             return Err(error(&format!("has {} host ports and {} container ports; both ranges must be of the same length", host.count(), container.count())));
         }
         // `::ffff:192.0.2.1` is an IPv4 address in IPv6's clothes.
-        let address = address.map(|address| address.to_canonical()).filter(|address| !address.is_unspecified());
+        let address = address.map(|address| address.to_canonical());
         Ok(Self { address, host, container, protocol })
     }
 }

@@ -183,7 +183,7 @@ pub enum PortState {
 pub struct PortView {
     /// The container's display name.
     pub container: ContainerName,
-    /// The address of the host; none: all.
+    /// The address of the host; `0.0.0.0`: all of IPv4, `::`: all of IPv6, none: all of both.
     pub address: Option<IpAddr>,
     /// The host's ports.
     pub host: PortRange,

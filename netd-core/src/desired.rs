@@ -16,9 +16,17 @@ use netd_api::{
 };
 
 use crate::{
+    host::Host,
     ipam::Ranges,
     objects::{NetnsId, Sysctl},
 };
+
+/// The smallest MTU of IPv4, in bytes (RFC 791).
+pub const MTU_V4: u32 = 68;
+/// The smallest MTU of IPv6, in bytes (RFC 8200).
+pub const MTU_V6: u32 = 1280;
+/// The largest MTU that a veth takes, in bytes (ETH_MAX_MTU).
+pub const MTU_MAX: u32 = 65535;
 
 /// A network, with everything chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +54,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// The MTU of its links, in bytes: its own, or what the uplinks give; but with less than 1280 a link has no IPv6 (RFC 8200, 5).
+    pub fn mtu_on(&self, host: &Host) -> u32 {
+        let least = if self.pool(Family::V6).is_some() { MTU_V6 } else { MTU_V4 };
+        self.mtu.unwrap_or_else(|| host.mtu().clamp(least, MTU_MAX))
+    }
     /// Its subnet of a family.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)
@@ -59,9 +72,9 @@ pub struct Pool {
     pub subnet: Subnet,
     /// The host's address; none in an internal point-to-point network.
     pub gateway: Option<IpAddr>,
-    /// Where addresses are chosen from; static ones may be anywhere in the subnet.
+    /// Where addresses are chosen from; static ones may be anywhere in the subnet but where excluded.
     pub range: IpNet,
-    /// What is never chosen.
+    /// What nobody gets.
     pub excludes: Vec<IpNet>,
 }
 
@@ -135,7 +148,7 @@ impl Attachment {
 /// A published port, or several in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The address of the host; none: all.
+    /// The address of the host; `0.0.0.0`: all of IPv4, `::`: all of IPv6, none: all of both.
     pub address: Option<IpAddr>,
     /// The protocol.
     pub protocol: Protocol,
@@ -146,10 +159,23 @@ pub struct Published {
 }
 
 impl Published {
+    /// The one address of the host that it is meant for; none where it is all of a family, or of both.
+    pub fn one_address(&self) -> Option<IpAddr> {
+        self.address.filter(|address| !address.is_unspecified())
+    }
+    /// The families in which it is reached.
+    pub fn families(&self) -> impl Iterator<Item = Family> + use<> {
+        let only = self.address.map(Family::of);
+        Family::BOTH.into_iter().filter(move |family| only.is_none_or(|only| only == *family))
+    }
+    /// What it is known by.
+    pub fn key(&self, container: &ContainerId) -> PublishKey {
+        PublishKey { container: container.clone(), protocol: self.protocol, first: self.host.first, address: self.address }
+    }
     /// Whether both want the same port of the same address.
     pub fn conflicts(&self, other: &Self) -> bool {
         let same_address = match (self.address, other.address) {
-            (Some(one), Some(other)) => one == other,
+            (Some(one), Some(other)) => Family::of(one) == Family::of(other) && (one == other || one.is_unspecified() || other.is_unspecified()),
             _ => true,
         };
         self.protocol == other.protocol && same_address && self.host.overlaps(other.host)
@@ -165,7 +191,7 @@ pub struct PublishKey {
     pub protocol: Protocol,
     /// The first of the host's ports.
     pub first: u16,
-    /// The address of the host; none: all.
+    /// The address of the host, as [`Published`] has it.
     pub address: Option<IpAddr>,
 }
 
@@ -239,13 +265,16 @@ pub struct Desired {
 }
 
 /// What would otherwise have to be searched for, so that a request costs the same however many containers there are.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Index {
     names: BTreeMap<ContainerName, ContainerId>,
     members: BTreeMap<NetworkName, BTreeSet<(ContainerId, IfName)>>,
     used: BTreeMap<(NetworkName, Family), Ranges>,
     last: BTreeMap<(NetworkName, Family), IpAddr>,
-    ports: BTreeMap<(Protocol, u16), Vec<PublishKey>>,
+    macs: BTreeMap<(NetworkName, Mac), ContainerId>,
+    adopted: BTreeMap<NetnsId, BTreeSet<ContainerId>>,
+    ports: BTreeMap<(Protocol, u16), BTreeSet<PublishKey>>,
+    taken_ports: BTreeMap<Protocol, Ranges>,
     slots: Ranges,
 }
 
@@ -276,7 +305,7 @@ impl Desired {
     /// The container with this display name, or else with this id.
     pub fn find(&self, name: &ContainerName) -> Option<&Arc<Container>> {
         let by_name = self.index.names.get(name).and_then(|id| self.containers.get(id));
-        by_name.or_else(|| self.containers.get(&name.as_str().parse().ok()?))
+        by_name.or_else(|| self.containers.get(name.as_str()))
     }
     /// Who is attached to a network.
     pub fn members(&self, network: &NetworkName) -> impl Iterator<Item = (&Arc<Container>, &Attachment)> {
@@ -307,6 +336,18 @@ impl Desired {
     /// The address of a network that was given away last.
     pub fn last_given(&self, network: &NetworkName, family: Family) -> Option<IpAddr> {
         self.index.last.get(&(network.clone(), family)).copied()
+    }
+    /// Who has a hardware address on a network.
+    pub fn mac_holder(&self, network: &NetworkName, mac: Mac) -> Option<&Arc<Container>> {
+        self.containers.get(self.index.macs.get(&(network.clone(), mac))?)
+    }
+    /// The containers that adopted a namespace; more than one where its number came again after the first had gone.
+    pub fn adopters(&self, namespace: NetnsId) -> impl Iterator<Item = &Arc<Container>> {
+        self.index.adopted.get(&namespace).into_iter().flatten().filter_map(|id| self.containers.get(id))
+    }
+    /// The host ports of a protocol that are published on any address.
+    pub fn taken_ports(&self, protocol: Protocol) -> Option<&Ranges> {
+        self.index.taken_ports.get(&protocol)
     }
     /// The numbers that attachments have.
     pub fn slots(&self) -> &Ranges {
@@ -342,7 +383,9 @@ impl Desired {
         if let Some(network) = before {
             self.networks.remove(&network.name);
             if after.is_none() {
-                self.index.last.retain(|(name, _), _| *name != network.name);
+                for family in Family::BOTH {
+                    self.index.last.remove(&(network.name.clone(), family));
+                }
             }
         }
         if let Some(network) = after {
@@ -353,7 +396,17 @@ impl Desired {
     fn put_container(&mut self, before: Option<&Container>, after: Option<&Arc<Container>>) {
         if let Some(container) = before {
             self.containers.remove(&container.id);
-            self.absent.remove(&container.id);
+            if after.is_none() {
+                self.absent.remove(&container.id);
+            }
+            if let Origin::Adopted { id, .. } = &container.origin
+                && let Some(adopters) = self.index.adopted.get_mut(id)
+            {
+                adopters.remove(&container.id);
+                if adopters.is_empty() {
+                    self.index.adopted.remove(id);
+                }
+            }
             if self.index.names.get(&container.name) == Some(&container.id) {
                 self.index.names.remove(&container.name);
             }
@@ -371,18 +424,27 @@ impl Desired {
                         self.index.used.remove(&key);
                     }
                 }
+                self.index.macs.remove(&(attachment.network.clone(), attachment.mac));
                 self.index.slots.remove(u128::from(attachment.slot));
             }
         }
         if let Some(container) = after {
             self.index.names.insert(container.name.clone(), container.id.clone());
+            if let Origin::Adopted { id, .. } = &container.origin {
+                self.index.adopted.entry(*id).or_default().insert(container.id.clone());
+            }
+            let had = |attachment: &Attachment| before.is_some_and(|before| before.attachments.iter().any(|other| other.network == attachment.network && other.addresses == attachment.addresses));
             for attachment in &container.attachments {
                 self.index.members.entry(attachment.network.clone()).or_default().insert((container.id.clone(), attachment.ifname.clone()));
                 for net in &attachment.addresses {
                     let key = (attachment.network.clone(), Family::of(net.addr()));
                     self.index.used.entry(key.clone()).or_default().insert(number(net.addr()));
-                    self.index.last.insert(key, net.addr());
+                    // Only what is given away now: a change of labels must not send the choice back to an address that was just let go.
+                    if !had(attachment) {
+                        self.index.last.insert(key, net.addr());
+                    }
                 }
+                self.index.macs.insert((attachment.network.clone(), attachment.mac), container.id.clone());
                 self.index.slots.insert(u128::from(attachment.slot));
             }
             self.containers.insert(container.id.clone(), Arc::clone(container));
@@ -390,28 +452,27 @@ impl Desired {
     }
 
     fn put_publish(&mut self, container: &ContainerId, before: Option<&Published>, after: Option<&Published>) {
-        let key = |published: &Published| PublishKey {
-            container: container.clone(),
-            protocol: published.protocol,
-            first: published.host.first,
-            address: published.address,
-        };
         if let Some(published) = before {
-            let key = key(published);
+            let key = published.key(container);
             for port in published.host.first..=published.host.last {
                 if let Some(keys) = self.index.ports.get_mut(&(published.protocol, port)) {
-                    keys.retain(|other| *other != key);
+                    keys.remove(&key);
                     if keys.is_empty() {
                         self.index.ports.remove(&(published.protocol, port));
+                        self.index.taken_ports.entry(published.protocol).or_default().remove(u128::from(port));
                     }
                 }
+            }
+            if self.index.taken_ports.get(&published.protocol).is_some_and(Ranges::is_empty) {
+                self.index.taken_ports.remove(&published.protocol);
             }
             self.publishes.remove(&key);
         }
         if let Some(published) = after {
-            let key = key(published);
+            let key = published.key(container);
             for port in published.host.first..=published.host.last {
-                self.index.ports.entry((published.protocol, port)).or_default().push(key.clone());
+                self.index.ports.entry((published.protocol, port)).or_default().insert(key.clone());
+                self.index.taken_ports.entry(published.protocol).or_default().insert(u128::from(port));
             }
             self.publishes.insert(key, *published);
         }
@@ -425,3 +486,6 @@ pub fn number(address: IpAddr) -> u128 {
         IpAddr::V6(v6) => u128::from(v6),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,7 @@ impl Scope {
             match edit {
                 Edit::Network { before, after } => parts.networks.extend(before.iter().chain(after).map(|network| network.name.clone())),
                 Edit::Container { before, after } => {
-                    let attachments = |container: &Option<std::sync::Arc<Container>>| container.as_ref().map(|container| container.attachments.clone());
-                    if attachments(before) == attachments(after) {
+                    if before.as_ref().map(|container| &container.attachments) == after.as_ref().map(|container| &container.attachments) {
                         continue; // labels and names are no kernel objects
                     }
                     for container in before.iter().chain(after) {
@@ -57,12 +56,7 @@ impl Scope {
                         parts.publishes.extend(desired.publishes_of(&container.id).map(|(key, _)| key.clone()));
                     }
                 }
-                Edit::Publish { container, before, after } => parts.publishes.extend(before.iter().chain(after).map(|published| PublishKey {
-                    container: container.clone(),
-                    protocol: published.protocol,
-                    first: published.host.first,
-                    address: published.address,
-                })),
+                Edit::Publish { container, before, after } => parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container))),
                 Edit::Original { .. } => {}
             }
         }
@@ -107,7 +101,7 @@ fn sysctl(ns: &Ns, key: String) -> Sysctl {
 
 fn network(objects: &mut Objects, network: &Network, host: &Host) {
     let bridge = &network.bridge;
-    objects.bridges.insert(bridge.clone(), Bridge { mac: network.mac, mtu: network.mtu.unwrap_or_else(|| host.mtu()), up: true });
+    objects.bridges.insert(bridge.clone(), Bridge { mac: network.mac, mtu: network.mtu_on(host), up: true });
     objects.elements.extend([Element::Bridge(bridge.clone()), Element::Within(bridge.clone())]);
     if network.internal {
         objects.elements.insert(Element::Internal(bridge.clone()));
@@ -187,7 +181,7 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
     let veth = Veth {
         bridge: Some(network.bridge.clone()),
         mac: attachment.host_mac,
-        mtu: network.mtu.unwrap_or_else(|| host.mtu()),
+        mtu: network.mtu_on(host),
         up: true,
         alias: mark::alias(container, attachment),
         isolated: !network.icc,
@@ -223,11 +217,11 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
 
 fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published: &Published, host: &Host) {
     let Some(container) = desired.containers().get(id).filter(|_| !desired.is_absent(id)) else { return };
-    for family in change::publish::families(published) {
+    for family in published.families() {
         let target = change::publish::target(container, family, |name| desired.networks().get(name).map(AsRef::as_ref));
         let Some(target) = target else { continue };
         for (port, target_port) in (published.host.first..=published.host.last).zip(published.target.first..=published.target.last) {
-            let publish = Publish { address: published.address, protocol: published.protocol, port, target, target_port };
+            let publish = Publish { address: published.one_address(), protocol: published.protocol, port, target, target_port };
             objects.elements.extend(publish.refused().into_iter().chain([Element::Publish(publish)]));
         }
     }

@@ -44,6 +44,15 @@ impl Ranges {
             Some((_, last)) => last.checked_add(1),
         }
     }
+    /// The first number from `from` on that it holds.
+    pub fn next_taken(&self, from: u128) -> Option<u128> {
+        self.run_at(from).map(|_| from).or_else(|| self.runs.range(from..).next().map(|(first, _)| *first))
+    }
+    /// Its runs that have a number of `first..=last`, as far as they lie in there.
+    fn runs_in(&self, first: u128, last: u128) -> impl Iterator<Item = (u128, u128)> {
+        let from = self.run_at(first).map_or(first, |(start, _)| start);
+        self.runs.range(from..).take_while(move |(start, _)| **start <= last).map(move |(start, end)| ((*start).max(first), (*end).min(last)))
+    }
     /// Takes a number in.
     pub fn insert(&mut self, value: u128) {
         if self.contains(value) {
@@ -138,6 +147,11 @@ pub fn usable(net: IpNet) -> (u128, u128) {
     }
 }
 
+/// Whether a subnet is a link between two stations, without a network and a broadcast address.
+pub fn is_point_to_point(net: IpNet) -> bool {
+    net.max_prefix_len() - net.prefix_len() == 1
+}
+
 /// The host's address in a subnet where the user names none: the first that can be one and is not excluded.
 pub fn default_gateway(subnet: Subnet, excludes: &[IpNet]) -> Option<IpAddr> {
     let (first, last) = usable(subnet.net());
@@ -184,10 +198,8 @@ pub fn free(pool: &Pool, used: Option<&Ranges>) -> u64 {
     if first > last {
         return 0;
     }
-    let mut blocked = used.cloned().unwrap_or_default();
-    blocked.runs.retain(|run_first, run_last| *run_last >= first && *run_first <= last);
     let inside = |from: u128, to: u128| (from.max(first), to.min(last));
-    let mut taken: Vec<(u128, u128)> = blocked.runs.iter().map(|(from, to)| inside(*from, *to)).collect();
+    let mut taken: Vec<(u128, u128)> = used.into_iter().flat_map(|used| used.runs_in(first, last)).collect();
     taken.extend(pool.excludes.iter().map(|net| inside(number(net.network()), number(net.broadcast()))).filter(|(from, to)| from <= to));
     taken.extend(pool.gateway.map(number).filter(|gateway| (first..=last).contains(gateway)).map(|gateway| (gateway, gateway)));
     taken.sort_unstable();

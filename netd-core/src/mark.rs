@@ -34,6 +34,12 @@ pub fn mac(parts: &[&str]) -> Mac {
     Mac([0x02, bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]])
 }
 
+/// Hardware addresses made from what they are for, one after the other: the next is for where somebody has chosen the one before.
+pub fn macs<'a>(parts: &'a [&'a str]) -> impl Iterator<Item = Mac> + 'a {
+    let further = (1..=u8::MAX).map(move |n| mac(&[parts, &[n.to_string().as_str()]].concat()));
+    std::iter::once(mac(parts)).chain(further)
+}
+
 /// 64 bits of FNV-1a with a final mix: not secret, only spread. Parts are kept apart by a NUL, which no name holds.
 fn hash(parts: &[&str]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;

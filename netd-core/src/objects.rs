@@ -168,7 +168,7 @@ pub enum Filters {
 pub struct Reservation {
     /// The protocol.
     pub protocol: Protocol,
-    /// The address; none: all, of both families.
+    /// The address; `0.0.0.0`: all of IPv4, `::`: all of IPv6, none: all of both.
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,

@@ -45,6 +45,8 @@ impl std::fmt::Display for Plan {
 /// The steps from what is observed to what is wanted.
 pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     let mut ops = Vec::new();
+    // What keeps strangers from being routed stays until forwarding has been given back.
+    let is_guard = |element: &&Element| matches!(element, Element::SwitchedOn(..));
     let is_port = |element: &&Element| matches!(element, Element::Publish(_));
     let table_goes = wanted.table == Table::Absent && observed.table != Table::Absent;
     let surplus: BTreeSet<&Element> = observed.elements.difference(&wanted.elements).collect();
@@ -62,7 +64,7 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     }
     ops.extend(gone.bridges.iter().map(|name| Op::DelLink((*name).clone())));
     if !table_goes {
-        ops.extend(surplus.into_iter().filter(|e| !is_port(e)).cloned().map(Op::DelElement));
+        ops.extend(surplus.iter().copied().filter(|e| !is_port(e) && !is_guard(e)).cloned().map(Op::DelElement));
     }
     if wanted.filters == Filters::Absent && observed.filters != Filters::Absent {
         ops.push(Op::DelFilters);
@@ -91,21 +93,24 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
             ops.push(Op::SetSysctl(sysctl.clone(), value.clone()));
         }
     }
+    if !table_goes {
+        ops.extend(surplus.iter().copied().filter(|e| is_guard(e)).cloned().map(Op::DelElement));
+    }
     // New addresses before old ones go: an interface without any loses its routes.
     let has = |address: &Address| observed.addresses.contains(address) && !gone.inside(&address.ns, &address.link);
     let added: Vec<&Address> = wanted.addresses.iter().filter(|address| !has(address)).collect();
     ops.extend(added.iter().map(|address| Op::AddAddress((*address).clone())));
     let left = |ns: &Ns, link| gone.inside(ns, link) || gone.bridges.contains(&link) || ns.path().is_some_and(|path| !wanted.netns.contains_key(path));
-    let surplus = observed.addresses.difference(&wanted.addresses).filter(|address| !left(&address.ns, &address.link));
-    ops.extend(surplus.cloned().map(Op::DelAddress));
+    let old = observed.addresses.difference(&wanted.addresses).filter(|address| !left(&address.ns, &address.link));
+    ops.extend(old.cloned().map(Op::DelAddress));
     links::up(&mut ops, wanted, observed, &gone);
     let has = |route: &Route| observed.routes.contains(route) && !gone.inside(&route.ns, &route.link);
     // Old routes before new ones come: two default routes of one metric exclude each other (EEXIST).
-    let surplus = observed.routes.difference(&wanted.routes).filter(|route| !left(&route.ns, &route.link));
-    ops.extend(surplus.cloned().map(Op::DelRoute));
+    let old = observed.routes.difference(&wanted.routes).filter(|route| !left(&route.ns, &route.link));
+    ops.extend(old.cloned().map(Op::DelRoute));
     ops.extend(wanted.routes.iter().filter(|route| !has(route)).cloned().map(Op::AddRoute));
     ops.extend(missing.iter().filter(|e| is_port(e)).map(|e| Op::AddElement((*e).clone())));
-    ops.extend(added.iter().filter(|address| address.ns != Ns::Host).filter_map(|address| links::announce(wanted, address)));
+    ops.extend(links::announcements(wanted, &added));
     if table_goes {
         ops.push(Op::DelTable);
     }
@@ -120,7 +125,7 @@ pub fn aftermath(change: &Change, bridge_of: impl Fn(&netd_api::names::NetworkNa
         match edit {
             Edit::Publish { before, after, .. } => ops.extend(before.iter().chain(after).map(|published| Op::FlushPort {
                 protocol: published.protocol,
-                address: published.address,
+                address: published.one_address(),
                 ports: published.host,
             })),
             Edit::Container { before: Some(before), after } => {

@@ -20,7 +20,7 @@ pub fn network(desired: &Desired, network: &Network, host: &Host) -> NetworkView
         name: network.name.clone(),
         driver: Driver::Bridge,
         bridge: network.bridge.clone(),
-        mtu: network.mtu.unwrap_or_else(|| host.mtu()),
+        mtu: network.mtu_on(host),
         internal: network.internal,
         routed: network.routed.iter().copied().collect(),
         masquerade: network.masquerade,
@@ -97,7 +97,7 @@ pub fn port(desired: &Desired, container: &Container, published: &Published) -> 
         host: published.host,
         target: published.target,
         protocol: published.protocol,
-        targets: change::publish::families(published).into_iter().filter_map(target).collect(),
+        targets: published.families().filter_map(target).collect(),
         state: if absent { PortState::Waiting } else { PortState::Active },
         note: if absent { format!("the network namespace {} has gone", container.netns()) } else { String::new() },
     }

@@ -33,8 +33,8 @@ fn every_form_is_read_and_written_in_full() {
         ("127.0.0.1:80", "127.0.0.1:0:80/tcp"),
         ("[fd00::1]:8080:80", "[fd00::1]:8080:80/tcp"),
         ("[fd00:0::1]:0:80/udp", "[fd00::1]:0:80/udp"),
-        ("0.0.0.0:8080:80", "8080:80/tcp"),
-        ("[::]:8080:80", "8080:80/tcp"),
+        ("0.0.0.0:8080:80", "0.0.0.0:8080:80/tcp"),
+        ("[::]:8080:80", "[::]:8080:80/tcp"),
         ("[::ffff:192.0.2.1]:8080:80", "192.0.2.1:8080:80/tcp"),
         ("65535:1", "65535:1/tcp"),
     ] {
@@ -103,7 +103,7 @@ proptest! {
     fn what_is_written_is_read(address: Option<IpAddr>, first in 1u16..60000, host in prop::option::of(1u16..60000), more in 0u16..5000, protocol in 0usize..3) {
         let range = |first: u16| PortRange { first, last: first + more };
         let spec = PublishSpec {
-            address: address.map(|address| address.to_canonical()).filter(|address| !address.is_unspecified()),
+            address: address.map(|address| address.to_canonical()),
             host: host.map(range),
             container: range(first),
             protocol: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][protocol],

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use ipnet::IpNet;
 use netd_abi::MAX_ATTACHMENTS;
 use netd_api::{
-    addr::Family,
+    addr::{Family, Mac},
     fault::{Code, Fault},
     names::{ContainerId, ContainerName, IfName, NetworkName},
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec, Source},
@@ -13,18 +13,18 @@ use netd_api::{
 
 use super::{Context, network, publish};
 use crate::{
-    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin, number},
+    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin, Pool, number},
     ipam, mark,
 };
 
 /// The ports a Linux bridge has: BR_MAX_PORTS in net/bridge/br_private.h is 1024, and port number 0 is not given.
-pub const BRIDGE_PORTS: usize = 1023;
+const BRIDGE_PORTS: usize = 1023;
 
 pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'_>) -> Result<Change, Fault> {
     let id = &spec.name;
     let name = ContainerName::from(id.clone());
     if id.as_str().len() > 63 {
-        return Err(Fault::new(Code::BadRequest, format!("container name {id} has {} bytes; at most 63 are allowed", id.as_str().len())));
+        return Err(Fault::new(Code::BadRequest, format!("cannot make container {id}: its name has {} bytes", id.as_str().len())).hint("use at most 63, as a host name has (RFC 1123)"));
     }
     if let Some(other) = desired.find(&name) {
         return Err(Fault::new(Code::Exists, format!("cannot make container {id}: there is one of that name (id {})", other.id))
@@ -33,14 +33,16 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     let origin = match (&spec.netns, context.found) {
         (Source::Made, _) => Origin::Made,
         (_, Some(found)) => {
-            let same = |container: &&Arc<Container>| matches!(&container.origin, Origin::Adopted { id, .. } if *id == found.id) && !desired.is_absent(&container.id);
-            if let Some(other) = desired.containers().values().find(same) {
+            // One that netd made is known by its path: it has no number before it is made.
+            let made = found.path.strip_prefix(mark::NETNS_DIR).and_then(|name| desired.containers().get(name.strip_prefix('/')?)).filter(|other| other.origin == Origin::Made);
+            let mut adopters = desired.adopters(found.id).filter(|other| !desired.is_absent(&other.id));
+            if let Some(other) = made.or_else(|| adopters.next()) {
                 return Err(Fault::new(Code::InUse, format!("cannot adopt {}: it is the namespace of container {}", found.path, other.name))
                     .hint(format!("connect that one to further networks (netctl network connect NET {})", other.name)));
             }
             Origin::Adopted { path: found.path.clone(), id: found.id }
         }
-        (_, None) => return Err(Fault::new(Code::BadNamespace, format!("cannot adopt container {id}: its namespace was not found"))),
+        (_, None) => return Err(Fault::new(Code::BadNamespace, format!("cannot adopt container {id}: its namespace was not found")).hint("give --netns PATH or --pid PID")),
     };
     let mut container = Container {
         id: id.clone(),
@@ -82,6 +84,11 @@ impl PreviewNetworks<'_> {
     pub(super) fn get(&self, name: &NetworkName) -> Option<&Network> {
         self.desired.networks().get(name).map(Arc::as_ref).or(self.made)
     }
+    /// The network whose subnet an address is of.
+    pub(super) fn pool_of(&self, address: std::net::IpAddr) -> Option<(&Network, &Pool)> {
+        let networks = self.desired.networks().values().map(Arc::as_ref).chain(self.made);
+        networks.flat_map(|network| network.pools.iter().map(move |pool| (network, pool))).find(|(_, pool)| pool.subnet.contains(address))
+    }
 }
 
 /// A new attachment, with everything chosen.
@@ -94,6 +101,11 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
         return Err(refuse(Code::BridgeFull, format!("its bridge {} has {ports} ports, the most that Linux allows", network.bridge)).hint("make another network"));
     }
     let there: BTreeSet<&IfName> = container.attachments.iter().map(|attachment| &attachment.ifname).chain(context.found.into_iter().flat_map(|found| &found.links)).collect();
+    if spec.ifname.is_none()
+        && let Some(other) = earlier().next()
+    {
+        return Err(refuse(Code::Exists, format!("it is attached already, by {}", other.ifname)).hint("name the second interface (ifname=) if you mean two"));
+    }
     let ifname = match &spec.ifname {
         Some(ifname) if there.contains(ifname) || ifname.as_str() == "lo" => {
             return Err(refuse(Code::BadInterface, format!("the container has an interface {ifname} already")).hint("choose another ifname="));
@@ -117,6 +129,8 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
                     Some(format!("{address} is the network's own or its broadcast address"))
                 } else if pool.gateway == Some(address) {
                     Some(format!("{address} is the gateway"))
+                } else if let Some(excluded) = pool.excludes.iter().find(|net| net.contains(&address)) {
+                    Some(format!("{address} is excluded ({excluded})"))
                 } else if used.is_some_and(|used| used.contains(number(address))) || mine.contains(&number(address)) {
                     let holder = desired.members(&network.name).find(|(_, other)| other.address(family) == Some(address));
                     Some(format!("{address} is taken by {}", holder.map_or_else(|| id.to_string(), |(other, _)| other.name.to_string())))
@@ -147,17 +161,26 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
     if let Some(left) = statics.first() {
         return Err(refuse(Code::BadAddress, format!("{left} is not inside {}, or a second address of one family", subnets(network))).hint("see `netctl network inspect`"));
     }
-    if let Some(mac) = spec.mac
-        && let Some((other, _)) = desired.members(&network.name).find(|(_, other)| other.mac == mac)
-    {
-        return Err(refuse(Code::BadAddress, format!("the MAC address {mac} is that of {}", other.name)).hint("choose another mac="));
-    }
-    let slot = slot(desired, container).ok_or_else(|| refuse(Code::Exhausted, format!("there are {MAX_ATTACHMENTS} attachments, the most that the eBPF maps hold")))?;
+    let mac_of = |mac: Mac| match () {
+        () if mac == network.mac => Some(format!("bridge {}", network.bridge)),
+        () if earlier().any(|attachment| attachment.mac == mac) => Some(id.to_string()),
+        () => desired.mac_holder(&network.name, mac).map(|other| other.name.to_string()),
+    };
     let key = [network.name.as_str(), id.as_str(), ifname.as_str()];
+    let mac = match spec.mac {
+        Some(mac) => match mac_of(mac) {
+            Some(other) => return Err(refuse(Code::BadAddress, format!("the MAC address {mac} is that of {other}")).hint("choose another mac=, or none to have one chosen")),
+            None => mac,
+        },
+        None => mark::macs(&["container", key[0], key[1], key[2]]).find(|mac| mac_of(*mac).is_none()).ok_or_else(|| refuse(Code::Exhausted, "no MAC address is free".to_owned()))?,
+    };
+    let slot = slot(desired, container).ok_or_else(|| {
+        refuse(Code::Exhausted, format!("there are {MAX_ATTACHMENTS} attachments, the most that the eBPF maps hold")).hint("remove containers that are no longer needed (netctl container rm)")
+    })?;
     Ok(Attachment {
         network: network.name.clone(),
         host_ifname: mark::veth_name(&network.name, id, &ifname),
-        mac: spec.mac.unwrap_or_else(|| mark::mac(&["container", key[0], key[1], key[2]])),
+        mac,
         host_mac: mark::mac(&["host", key[0], key[1], key[2]]),
         addresses,
         slot,

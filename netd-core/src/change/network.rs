@@ -12,13 +12,14 @@ use netd_api::{
 
 use super::Context;
 use crate::{
-    desired::{Change, Desired, Edit, Network, Pool},
+    desired::{Change, Desired, Edit, MTU_MAX, MTU_V4, MTU_V6, Network, Pool},
     ipam, mark,
 };
 
-/// The smallest MTUs: RFC 791 for IPv4, RFC 8200 for IPv6; the largest that a veth takes (ETH_MAX_MTU).
-const MTU: [(Family, u32); 2] = [(Family::V4, 68), (Family::V6, 1280)];
-const MTU_MAX: u32 = 65535;
+/// Names that say something else to users of Docker and Podman: the host's own namespace, and no network at all.
+const RESERVED: [&str; 2] = ["host", "none"];
+/// More excludes than these are refused: each choice of an address looks at all of them.
+const EXCLUDES_MOST: usize = 256;
 
 pub(super) fn create(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Result<Change, Fault> {
     let network = network(desired, spec, context)?;
@@ -32,6 +33,9 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
     if desired.networks().contains_key(name) {
         return Err(refuse(Code::Exists, "there is one of that name".to_owned()).hint(format!("see `netctl network inspect {name}`, or choose another name")));
     }
+    if RESERVED.contains(&name.as_str()) {
+        return Err(refuse(Code::BadRequest, "the name is reserved".to_owned()).hint("choose a name other than host and none, which mean something else to container runtimes"));
+    }
     if spec.internal && !spec.routed.is_empty() {
         return Err(refuse(Code::BadRequest, "an internal network cannot be routed".to_owned()).hint("choose one of --internal and --routed"));
     }
@@ -42,7 +46,7 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
         pools.push(pool(spec, *subnet, &subnets)?);
     }
     unplaced(spec, &subnets)?;
-    for (family, least) in MTU {
+    for (family, least) in [(Family::V4, MTU_V4), (Family::V6, MTU_V6)] {
         if let Some(mtu) = spec.mtu
             && subnets.iter().any(|subnet| subnet.family() == family)
             && !(least..=MTU_MAX).contains(&mtu)
@@ -51,6 +55,9 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
         }
     }
     let routed: BTreeSet<Family> = spec.routed.iter().copied().filter(|family| subnets.iter().any(|subnet| subnet.family() == *family)).collect();
+    if routed.is_empty() && !spec.routed.is_empty() {
+        return Err(refuse(Code::BadRequest, "it shall be routed in a family that it has no subnet of".to_owned()).hint("add a --subnet of that family, or --ipv6"));
+    }
     Ok(Network {
         name: name.clone(),
         mac: mark::mac(&["bridge", bridge.as_str(), name.as_str()]),
@@ -66,18 +73,18 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
 }
 
 fn bridge(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Result<netd_api::names::IfName, Fault> {
-    let Some(wanted) = &spec.bridge else { return Ok(mark::bridge_name(&spec.name)) };
-    let refuse = |why: String| Err(Fault::new(Code::BadInterface, format!("cannot create network {}: interface name {wanted} {why}", spec.name)).hint("choose another --bridge"));
-    if context.host.foreign_links.contains(wanted) {
+    let name = spec.bridge.clone().unwrap_or_else(|| mark::bridge_name(&spec.name));
+    let refuse = |why: String| Err(Fault::new(Code::BadInterface, format!("cannot create network {}: interface name {name} {why}", spec.name)).hint("choose another --bridge"));
+    if context.host.foreign_links.contains(&name) {
         return refuse("is taken on this host".to_owned());
     }
-    if let Some(other) = desired.networks().values().find(|network| network.bridge == *wanted) {
+    if let Some(other) = desired.networks().values().find(|network| network.bridge == name) {
         return refuse(format!("is the bridge of network {}", other.name));
     }
-    if wanted.as_str() == mark::ANCHOR || wanted.as_str() == "lo" || wanted.as_str().starts_with(mark::VETH_PREFIX) {
+    if name.as_str() == mark::ANCHOR || name.as_str() == "lo" || name.as_str().starts_with(mark::VETH_PREFIX) {
         return refuse("is reserved".to_owned());
     }
-    Ok(wanted.clone())
+    Ok(name)
 }
 
 fn subnets(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Result<Vec<Subnet>, Fault> {
@@ -125,22 +132,29 @@ fn pool(spec: &NetworkSpec, subnet: Subnet, subnets: &[Subnet]) -> Result<Pool, 
     let of_family = |net: &IpNet| Family::of(net.addr()) == subnet.family();
     let (first, last) = ipam::usable(subnet.net());
     let mut ranges = spec.ip_ranges.iter().filter(|range| of_family(range));
+    let host_bits = |what: &str, net: &IpNet| (net.trunc() != *net).then(|| refuse(format!("the {what} {net} has host bits set")).hint(format!("did you mean {}?", net.trunc())));
+    if let Some(fault) = spec.ip_ranges.iter().find_map(|range| host_bits("IP range", range)).or_else(|| spec.excludes.iter().find_map(|net| host_bits("excluded", net))) {
+        return Err(fault);
+    }
     let range = match (ranges.next(), ranges.next()) {
         (None, _) => subnet.net(),
-        (Some(range), None) if subnet.net().contains(&range.trunc()) => range.trunc(),
+        (Some(range), None) if subnet.net().contains(range) => *range,
         (Some(range), None) => return Err(refuse(format!("the IP range {range} is not inside {}", list(subnets))).hint("choose a range inside the subnet")),
         (Some(_), Some(_)) => return Err(refuse(format!("there are two IP ranges for {subnet}")).hint("give one, and take addresses out with --exclude")),
     };
-    let excludes: Vec<IpNet> = spec.excludes.iter().filter(|net| of_family(net)).map(IpNet::trunc).collect();
+    let excludes: Vec<IpNet> = spec.excludes.iter().filter(|net| of_family(net)).copied().collect();
     if let Some(outside) = excludes.iter().find(|net| !subnet.net().contains(*net)) {
-        return Err(refuse(format!("the excluded {outside} is not inside {}", list(subnets))));
+        return Err(refuse(format!("the excluded {outside} is not inside {}", list(subnets))).hint("exclude addresses of the subnet only"));
+    }
+    if excludes.len() > EXCLUDES_MOST {
+        return Err(refuse(format!("{} excludes are too many", excludes.len())).hint(format!("give at most {EXCLUDES_MOST}; one CIDR can stand for many addresses")));
     }
     let mut gateways = spec.gateways.iter().filter(|gateway| Family::of(**gateway) == subnet.family());
     let gateway = match (gateways.next(), gateways.next()) {
-        (Some(_), Some(_)) => return Err(refuse(format!("there are two gateways for {subnet}"))),
+        (Some(_), Some(_)) => return Err(refuse(format!("there are two gateways for {subnet}")).hint("give at most one for each subnet")),
         (Some(gateway), None) => Some(check_gateway(*gateway, subnet, (first, last), subnets, &refuse)?),
         // Two addresses and no way out: both are for containers, as a point-to-point link between them.
-        (None, _) if spec.internal && last - first == 1 => None,
+        (None, _) if spec.internal && ipam::is_point_to_point(subnet.net()) => None,
         (None, _) => Some(ipam::default_gateway(subnet, &excludes).ok_or_else(|| {
             Fault::new(Code::Exhausted, format!("cannot create network {}: no address of {subnet} is left for the gateway", spec.name)).hint("exclude less")
         })?),

@@ -9,7 +9,10 @@ use netd_api::{
 };
 
 use super::{Context, container::PreviewNetworks};
-use crate::desired::{Change, Container, Desired, Edit, Network, PublishKey, Published};
+use crate::{
+    desired::{Change, Container, Desired, Edit, Network, PublishKey, Published},
+    ipam::Ranges,
+};
 
 /// More ports than these in one range are refused: each is an element and a held socket.
 const RANGE_MOST: u32 = 4096;
@@ -33,6 +36,11 @@ fn choose(networks: &PreviewNetworks<'_>, container: &Container, spec: &PublishS
     let refuse = |code, why: String| Fault::new(code, format!("cannot publish {spec} for {}: {why}", container.name));
     if let Some(address) = spec.address {
         impossible_address(address).map_or(Ok(()), |(why, hint)| Err(refuse(Code::Impossible, why.to_owned()).hint(hint)))?;
+        if let Some((network, pool)) = networks.pool_of(address)
+            && pool.gateway != Some(address)
+        {
+            return Err(refuse(Code::Impossible, format!("it is an address of network {}, not of the host", network.name)).hint("publish on an address of this host, or name none"));
+        }
     }
     if spec.container.count() > RANGE_MOST {
         return Err(refuse(Code::BadRequest, format!("{} ports are too many at once", spec.container.count())).hint(format!("publish at most {RANGE_MOST} in one range")));
@@ -60,12 +68,14 @@ fn choose(networks: &PreviewNetworks<'_>, container: &Container, spec: &PublishS
                     .hint(format!("choose another host port, or withdraw that one (netctl unpublish {holder} {}/{})", other.host, other.protocol)))
             }
         },
-        None => free(spec.container.count(), context.host.ephemeral, |host| {
-            let busy = context.busy.iter().any(|(protocol, ports)| *protocol == spec.protocol && ports.overlaps(host));
-            busy || taken(&candidate(host)).is_some()
-        })
-            .map(candidate)
-            .ok_or_else(|| refuse(Code::Exhausted, "no host port is free".to_owned()).hint("see `netctl ports`, or name a host port")),
+        None => {
+            let busy = context.busy.iter().filter(|(protocol, _)| *protocol == spec.protocol).map(|(_, ports)| *ports);
+            let mine = mine.iter().filter(|other| other.protocol == spec.protocol).map(|other| other.host);
+            let others: Vec<PortRange> = busy.chain(mine).collect();
+            free(spec.container.count(), context.host.ephemeral, networks.desired.taken_ports(spec.protocol), &others)
+                .map(candidate)
+                .ok_or_else(|| refuse(Code::Exhausted, "no host port is free".to_owned()).hint("see `netctl ports`, or name a host port"))
+        }
     }
 }
 
@@ -77,29 +87,33 @@ fn impossible_address(address: IpAddr) -> Option<(&'static str, &'static str)> {
             "publish on 127.0.0.1, or on an address of the host",
         )),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(("a link-local address is not unique on this host", "publish on a global address, or on all")),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some(("an IPv4-mapped address is IPv4", "write it as an IPv4 address")),
         address if address.is_multicast() || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) => Some(("it is no address of a host", "publish on an address of this host")),
         _ => None,
     }
 }
 
-/// The first row of `count` ports of the ephemeral range that nobody of ours has; from its start, so that the choice is the same for the same state.
-fn free(count: u32, (first, last): (u16, u16), taken: impl Fn(PortRange) -> bool) -> Option<PortRange> {
-    let count = u16::try_from(count).ok()?;
-    (first..=last).find_map(|first| {
-        let row = PortRange { first, last: first.checked_add(count - 1).filter(|end| *end <= last)? };
-        (!taken(row)).then_some(row)
-    })
+/// The first row of `count` ports of the ephemeral range that nobody of ours has on any address; from its start, so that the choice is the
+/// same for the same state. Jumps over what is taken as a whole.
+fn free(count: u32, (first, last): (u16, u16), taken: Option<&Ranges>, others: &[PortRange]) -> Option<PortRange> {
+    let further = u16::try_from(count.checked_sub(1)?).ok()?;
+    let mut at = first;
+    loop {
+        let row = PortRange { first: at, last: at.checked_add(further).filter(|end| *end <= last)? };
+        let theirs = taken.and_then(|taken| {
+            let met = taken.next_taken(u128::from(row.first)).filter(|met| *met <= u128::from(row.last))?;
+            taken.next_free(met)
+        });
+        let others = others.iter().filter(|other| other.overlaps(row)).map(|other| u128::from(other.last) + 1);
+        match theirs.into_iter().chain(others).max() {
+            None => return Some(row),
+            Some(next) => at = u16::try_from(next).ok()?,
+        }
+    }
 }
 
 /// Whether a published port would lead to an address of the container.
 pub(super) fn reachable(networks: &PreviewNetworks<'_>, container: &Container, published: &Published) -> bool {
-    families(published).into_iter().any(|family| target(container, family, |name| networks.get(name)).is_some())
-}
-
-/// The families in which a published port is reached.
-pub(crate) fn families(published: &Published) -> Vec<Family> {
-    published.address.map_or_else(|| Family::BOTH.to_vec(), |address| vec![Family::of(address)])
+    published.families().any(|family| target(container, family, |name| networks.get(name)).is_some())
 }
 
 /// Where a container's published ports lead to: its address on its first network of that family that has a way out.

@@ -1,8 +1,8 @@
 //! The steps for bridges and veth pairs: which go, which are born, which only change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use netd_api::names::IfName;
+use netd_api::{addr::Mac, names::IfName};
 
 use crate::{
     objects::{Address, Ns, Objects, Veth},
@@ -131,9 +131,17 @@ pub(super) fn up(ops: &mut Vec<Op>, wanted: &Objects, observed: &Objects, gone: 
     }
 }
 
-/// Tells the neighbours about a container's new address.
-pub(super) fn announce(wanted: &Objects, address: &Address) -> Option<Op> {
-    let here = |veth: &&Veth| veth.peer.as_ref().is_some_and(|peer| peer.ns == address.ns && peer.name == address.link);
-    let mac = wanted.veths.values().find(here)?.peer.as_ref()?.mac;
-    Some(Op::Announce { ns: address.ns.clone(), link: address.link.clone(), mac, address: address.net.addr() })
+/// Tells the neighbours about containers' new addresses.
+pub(super) fn announcements(wanted: &Objects, added: &[&Address]) -> Vec<Op> {
+    let inside = || added.iter().filter(|address| address.ns != Ns::Host);
+    if inside().next().is_none() {
+        return Vec::new();
+    }
+    let peers = wanted.veths.values().filter_map(|veth| veth.peer.as_ref());
+    let macs: BTreeMap<(&Ns, &IfName), Mac> = peers.map(|peer| ((&peer.ns, &peer.name), peer.mac)).collect();
+    let announce = |address: &&Address| {
+        let mac = *macs.get(&(&address.ns, &address.link))?;
+        Some(Op::Announce { ns: address.ns.clone(), link: address.link.clone(), mac, address: address.net.addr() })
+    };
+    inside().filter_map(announce).collect()
 }
