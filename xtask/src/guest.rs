@@ -113,8 +113,9 @@ impl Guest<'_> {
 
     fn machine(&self, initramfs: &Path, socket: &Path) -> Command {
         let mut qemu = self.emulator.machine();
-        // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it.
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
+        // TCG even where /dev/kvm can be opened: inside many virtual machines guests die in it. One thread for both
+        // processors: with one each (thread=multi) a processor may run code that the other has just patched, and the kernel dies of a stray int3.
+        qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
         qemu.args(["-nographic", "-nodefaults", "-no-reboot"]);
         // The kernel has a line of its own, so that its messages never stand in the middle of what the command prints.
         qemu.arg("-serial").arg(format!("file:{}", self.kernel_log().display())).args(["-serial", "stdio"]);
