@@ -16,6 +16,8 @@ pub(crate) mod holder;
 pub(crate) mod conntrack;
 pub(crate) mod host;
 pub(crate) mod health;
+pub(crate) mod watch;
+pub(crate) mod expected;
 pub mod nft;
 pub(crate) mod netlink;
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_api::addr::Mac;
+use netd_api::{addr::Mac, names::IfName};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::{KernelError, link, netlink::Rtnetlink};
@@ -26,26 +26,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STACK: usize = 128 * 1024;
 
 /// What is to be said, and where.
-pub(crate) struct Announcement {
-    /// A packet socket inside the container (see [`open`]).
-    pub(crate) socket: OwnedFd,
+struct Announcement {
+    /// A packet socket inside the container that only sends.
+    socket: OwnedFd,
     /// The number of the interface there.
-    pub(crate) index: u32,
+    index: u32,
     /// The number of the other end, on the host: the bridge port.
-    pub(crate) host_end: Option<u32>,
-    /// The interface's hardware address.
-    pub(crate) mac: Mac,
-    /// The address.
-    pub(crate) address: IpAddr,
+    host_end: Option<u32>,
+    mac: Mac,
+    address: IpAddr,
 }
 
-/// A packet socket of the calling thread's namespace that only sends.
-pub(crate) fn open() -> Result<OwnedFd, KernelError> {
-    Ok(socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?)
+/// Says that an interface of the calling thread's namespace has an address.
+pub(crate) fn from_here(announcer: &Announcer, link: &IfName, mac: Mac, address: IpAddr) -> Result<(), KernelError> {
+    let Some(seen) = link::get(&mut Rtnetlink::open()?, link)? else { return Ok(()) };
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    announcer.announce(Announcement { socket, index: seen.index, host_end: seen.other_end, mac, address })
 }
 
 /// Says things, on a thread that is there only while there is something to say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Announcer {
     queue: Arc<Mutex<Queue>>,
 }
@@ -67,7 +67,7 @@ struct Pending {
 
 impl Announcer {
     /// Says it as soon as the bridge port forwards; returns at once.
-    pub(crate) fn announce(&self, announcement: Announcement) -> Result<(), KernelError> {
+    fn announce(&self, announcement: Announcement) -> Result<(), KernelError> {
         let now = Instant::now();
         let pending = Pending { announcement, left: TIMES, due: now, pause: FIRST_LOOK, give_up: now + PATIENCE, forwards: false };
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,23 +5,25 @@ use std::{collections::BTreeMap, path::Path};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
-    objects::{Address, Filters, Netns, Ns, Objects, Route, Sysctl, Table, Veth},
+    objects::{Address, Netns, Ns, Objects, Route, Sysctl, Veth},
     op::Op,
 };
 
 use super::{
     ApplyError, Health, Kernel, KernelError, Look, ObserveError, address,
-    announce::{Announcement, Announcer},
+    announce::Announcer,
     conntrack::{self, Conntrack},
-    delete, host, link,
+    delete,
+    expected::Expected,
+    host, link,
     made::Made,
     neighbour,
     netlink::Rtnetlink,
     netns::{self, Inside},
-    nft::Nft,
+    nft::{self, Nft},
     observe,
     port::Ports,
-    route, sysctl,
+    route, sysctl, watch,
 };
 use crate::bpf::{Bpf, BpfError};
 
@@ -39,28 +41,44 @@ pub struct LinuxKernel {
     announcer: Announcer,
     made: Made,
     features: Features,
+    expected: Expected,
+    /// Chains of others in our way, and the bridges for which they were looked for.
+    in_our_way: Option<(Vec<IfName>, Vec<view::Trouble>)>,
 }
 
 impl LinuxKernel {
     /// Opens what lasts as long as the daemon; the ports that systemd kept are held from here on. `run` is a directory that dies with the boot.
     pub fn open(bpf: Bpf, run: &Path) -> Result<Self, KernelError> {
+        let (rtnetlink, nft) = (Rtnetlink::open()?, Nft::open(run.join("table.json"))?);
+        let expected = Expected::default();
+        [rtnetlink.port()].into_iter().chain(nft.ports()).for_each(|port| expected.port(port));
         Ok(Self {
-            rtnetlink: Rtnetlink::open()?,
+            rtnetlink,
             inside: BTreeMap::new(),
             indices: BTreeMap::new(),
-            nft: Nft::open(run.join("table.json"))?,
+            nft,
             features: host::features(bpf.is_on()),
             bpf,
             ports: Ports::from_store(),
             conntrack: Conntrack::default(),
             announcer: Announcer::default(),
             made: Made::at(run.join("made")),
+            expected,
+            in_our_way: None,
         })
+    }
+
+    /// Tells of what others change, in words and once for a burst, until `tell` gives false. To be called before the first look, so that nothing is missed.
+    pub fn watch(&self, tell: impl FnMut(String) -> bool + Send + 'static) -> Result<(), KernelError> {
+        watch::start(self.expected.clone(), tell)
     }
 
     fn step(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
-            Op::PutTable => self.nft.put_table(),
+            Op::PutTable => {
+                self.expected.nft();
+                self.nft.put_table()
+            }
             Op::DelTable => self.nft.delete_table(),
             Op::AddElement(element) => self.nft.add(std::slice::from_ref(element)).inspect(|()| self.conntrack.published(element)),
             Op::DelElement(element) => self.nft.delete(std::slice::from_ref(element)).inspect(|()| self.conntrack.withdrawn(element)),
@@ -103,7 +121,10 @@ impl LinuxKernel {
                 let index = self.index(ns, link)?;
                 route::delete(self.at(ns)?, index, *via)
             }
-            Op::SetSysctl(Sysctl { ns: Ns::Host, key }, value) => sysctl::write(key, value),
+            Op::SetSysctl(Sysctl { ns: Ns::Host, key }, value) => {
+                self.expected.sysctl(key, value);
+                sysctl::write(key, value)
+            }
             Op::SetSysctl(Sysctl { ns: Ns::At(path), key }, value) => {
                 let (key, value) = (key.clone(), value.clone());
                 self.inside(path)?.run(move || sysctl::write(&key, &value))?
@@ -148,9 +169,15 @@ impl LinuxKernel {
     /// A namespace of this plan, entered at its first step.
     fn inside(&mut self, path: &str) -> Result<&mut Inside, KernelError> {
         if !self.inside.contains_key(path) {
-            self.inside.insert(path.to_owned(), Inside::enter(path)?);
+            let inside = Inside::enter(path)?;
+            self.keep(path, inside);
         }
         Ok(self.inside.get_mut(path).expect("it was put there above"))
+    }
+
+    fn keep(&mut self, path: &str, inside: Inside) {
+        self.expected.port(inside.rtnetlink.port());
+        self.inside.insert(path.to_owned(), inside);
     }
 
     /// The number of a link, asked for once in a plan.
@@ -180,6 +207,7 @@ impl LinuxKernel {
         self.indices.remove(name);
         // Interface numbers inside may be those of the other end.
         self.inside.values_mut().for_each(Inside::forget_indices);
+        self.expected.deletion(index, name.as_str());
         delete::delete(index)?;
         if self.bpf.slot(index).is_some() {
             self.bpf.remove_attachment(index).map_err(bpf)?;
@@ -189,12 +217,12 @@ impl LinuxKernel {
 
     fn announce(&mut self, ns: &Ns, link: &IfName, mac: netd_api::addr::Mac, address: std::net::IpAddr) -> Result<(), KernelError> {
         let Ns::At(path) = ns else { return Ok(()) }; // the host's own addresses are announced by whoever needs them: with ARP
-        let inside = self.inside(path)?;
-        let Some(seen) = link::get(&mut inside.rtnetlink, link)? else {
-            return Err(KernelError::Errno { errno: libc::ENODEV, said: Some(format!("there is no interface {link} in {path}")) });
-        };
-        let socket = inside.run(super::announce::open)??;
-        self.announcer.announce(Announcement { socket, index: seen.index, host_end: seen.other_end, mac, address })
+        let (link, announcer) = (link.clone(), self.announcer.clone());
+        self.inside(path)?.start_job(move || {
+            if let Err(error) = super::announce::from_here(&announcer, &link, mac, address) {
+                tracing::debug!(%address, %error, "an address was not announced");
+            }
+        })
     }
 
     fn look(&mut self, look: Look<'_>) -> Result<Objects, ObserveError> {
@@ -206,7 +234,11 @@ impl LinuxKernel {
         let (Look::Everything(wanted) | Look::At(wanted)) = look;
         let is_all = matches!(look, Look::Everything(_));
 
-        if is_all || wanted.table != Table::Absent {
+        // What stands on a network trusts that network's table: it is watched, and looking at all its rules takes longer than a publish.
+        if !is_all && wanted.bridges.is_empty() {
+            found.objects.table = wanted.table;
+            found.objects.filters = wanted.filters;
+        } else {
             found.objects.table = self.nft.observe_table().map_err(because("table inet netd"))?;
         }
         if is_all || !wanted.elements.is_empty() {
@@ -220,9 +252,11 @@ impl LinuxKernel {
                     found.objects.netns.entry(path).or_insert(Netns::Made);
                 }
             }
+            self.expected.sysctls(wanted);
+            self.look_for_drops(found.objects.bridges.keys().cloned().collect());
             self.conntrack.all_published(&found.objects.elements);
         }
-        if is_all || wanted.filters != Filters::Absent {
+        if is_all || !wanted.bridges.is_empty() {
             found.objects.filters = self.bpf.filters().map_err(bpf).map_err(because("the tc filters"))?;
         }
         self.add_attachments(&mut found, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
@@ -231,6 +265,18 @@ impl LinuxKernel {
             found.objects.reservations.retain(|port| wanted.reservations.contains(port));
         }
         Ok(found.objects)
+    }
+
+    /// Looks for others' chains that drop our packets, where they or our bridges have changed since the last time.
+    fn look_for_drops(&mut self, bridges: Vec<IfName>) {
+        let changed = self.expected.take_others_rules();
+        if !changed && self.in_our_way.as_ref().is_some_and(|(before, _)| *before == bridges) {
+            return;
+        }
+        let found = if bridges.is_empty() { Vec::new() } else { nft::foreign::find(&bridges) };
+        let before = self.in_our_way.take().map(|(_, found)| found).unwrap_or_default();
+        found.iter().filter(|trouble| !before.contains(trouble)).for_each(|trouble| tracing::warn!(mend = trouble.hint, "{}", trouble.what));
+        self.in_our_way = Some((bridges, found));
     }
 
     /// What the eBPF side knows of each veth.
@@ -291,7 +337,8 @@ impl Kernel for LinuxKernel {
     }
 
     fn health(&mut self) -> Health {
-        super::health::health(&self.bpf, self.features, Vec::new())
+        let in_our_way = self.in_our_way.as_ref().map(|(_, found)| found.clone()).unwrap_or_default();
+        super::health::health(&self.bpf, self.features, in_our_way)
     }
 }
 

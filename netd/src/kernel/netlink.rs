@@ -23,6 +23,7 @@ const DUMPS: usize = 50;
 /// One socket, in the network namespace of the thread that opened it; one request at a time.
 pub(crate) struct Rtnetlink {
     socket: Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -35,13 +36,18 @@ impl Rtnetlink {
 
     fn try_open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         // So that the kernel filters dumps by what the header says (Linux 4.20); without it we filter ourselves all the same.
         let _older = socket.set_netlink_get_strict_chk(true);
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(READ) })
+        Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(READ) })
+    }
+
+    /// Its number: notifications of what it asked for carry it.
+    pub(crate) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends a request and waits until the kernel has done it.
@@ -73,7 +79,7 @@ impl Rtnetlink {
         let mut overtaken = false;
         loop {
             receive(&self.socket, &mut self.buffer)?;
-            for Part { kind, flags, sequence, payload } in parts(&self.buffer) {
+            for Part { kind, flags, sequence, payload, .. } in parts(&self.buffer) {
                 if sequence != self.sequence {
                     continue; // the answer to a request that was given up
                 }
@@ -155,6 +161,8 @@ pub(crate) struct Part<'a> {
     pub(crate) flags: u16,
     /// The number of the request it answers.
     pub(crate) sequence: u32,
+    /// The socket whose request it is about; 0 where it is the kernel's own doing.
+    pub(crate) port: u32,
     /// What follows the header.
     pub(crate) payload: &'a [u8],
 }
@@ -165,7 +173,7 @@ pub(crate) fn parts(mut bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
         let u16_at = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let length = u32_at(0)? as usize;
-        let part = Part { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, payload: bytes.get(HEADER..length)? };
+        let part = Part { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, payload: bytes.get(HEADER..length)? };
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(part)
     })

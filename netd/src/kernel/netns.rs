@@ -75,9 +75,13 @@ impl Inside {
     /// Runs on the thread inside: what depends on the calling thread's namespace, as /proc/sys/net and new sockets do.
     pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, KernelError> {
         let (answer, result) = mpsc::sync_channel(1);
-        let gone = |_| KernelError::Namespace("the thread inside the namespace has ended".to_owned());
-        self.jobs.send(Box::new(move || drop(answer.send(job())))).map_err(|_| gone(mpsc::RecvError))?;
-        result.recv().map_err(gone)
+        self.start_job(move || drop(answer.send(job())))?;
+        result.recv().map_err(|_| ended())
+    }
+
+    /// Runs on the thread inside, without waiting for it; what was begun before this is dropped is done.
+    pub(crate) fn start_job(&self, job: impl FnOnce() + Send + 'static) -> Result<(), KernelError> {
+        self.jobs.send(Box::new(job)).map_err(|_| ended())
     }
 
     /// The number of an interface, asked for once.
@@ -110,9 +114,13 @@ impl Inside {
                 work.into_iter().for_each(|job| job());
             }
         })?;
-        let (rtnetlink, ns) = entered.recv().map_err(|_| KernelError::Namespace("the thread inside the namespace has ended".to_owned()))??;
+        let (rtnetlink, ns) = entered.recv().map_err(|_| ended())??;
         Ok(Self { rtnetlink, ns, jobs, indices: BTreeMap::new() })
     }
+}
+
+fn ended() -> KernelError {
+    KernelError::Namespace("the thread inside the namespace has ended".to_owned())
 }
 
 /// Visits the namespaces at these paths one after the other, on one thread; a path that is none is passed over.

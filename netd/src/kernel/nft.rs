@@ -44,6 +44,11 @@ impl Nft {
         Ok(Self { additions: Nfnetlink::open()?, deletions: Nfnetlink::open()?, memory: Memory(memory) })
     }
 
+    /// The numbers of its sockets, which notifications of what they asked for carry.
+    pub fn ports(&self) -> [u32; 2] {
+        [self.additions.port(), self.deletions.port()]
+    }
+
     /// Adds elements in one transaction. One that is there already stays; a map's with another value is replaced.
     pub fn add(&mut self, elements: &[Element]) -> Result<(), KernelError> {
         elements.chunks(IN_A_BATCH).try_for_each(|some| {

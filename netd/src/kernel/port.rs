@@ -49,7 +49,6 @@ impl Ports {
         self.held.keys().copied().collect()
     }
 
-
     /// Holds a port; one that is held already is no error.
     pub(crate) fn reserve(&mut self, port: &Reservation) -> Result<(), KernelError> {
         if self.held.contains_key(port) {

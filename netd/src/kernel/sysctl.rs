@@ -31,6 +31,7 @@ pub(crate) fn exists(key: &str) -> bool {
     fs::exists(path(key)).unwrap_or(false)
 }
 
-fn path(key: &str) -> String {
+/// The file of a sysctl.
+pub(crate) fn path(key: &str) -> String {
     format!("/proc/sys/{key}")
 }

@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One socket; one request at a time.
 pub(super) struct Nfnetlink {
     socket: Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -41,14 +42,19 @@ impl Nfnetlink {
     /// Opens it in the calling thread's network namespace.
     pub(super) fn open() -> Result<Self, KernelError> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
         setsockopt(&socket, sockopt::SndBufForce, &BUFFER)?;
         setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::new() })
+        Ok(Self { socket, port, sequence: 0, buffer: Vec::new() })
+    }
+
+    /// Its number: notifications of what it asked for carry it.
+    pub(super) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Does all of it or nothing. The error is that of the first message the kernel refused.
