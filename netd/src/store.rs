@@ -79,7 +79,7 @@ pub enum StoreError {
         #[source]
         cause: io::Error,
     },
-    /// The disk did not take what was committed since the last good settle; the store is as it was then.
+    /// The disk did not take what was committed since the last good settle, and it was taken back.
     #[error("cannot make the state in {} durable", .path.display())]
     Sync {
         /// The file.
@@ -128,7 +128,7 @@ pub struct Store {
     boot: Database,
     /// The containers whose records are in the boot's file.
     adopted: BTreeSet<ContainerId>,
-    /// What was written since the durable file was last known to be on the disk.
+    /// Commits with a durable part, since that file was last known to be on the disk.
     unsettled: Vec<(Home, Vec<Write>)>,
     /// Locks end with these.
     _locks: [File; 2],
@@ -177,16 +177,17 @@ impl Store {
     /// made on it, and after them when it goes. A kill between the two leaves that part, of a request that was not answered.
     ///
     /// # Errors
-    /// The store is as it was before, and can be tried again. After [`StoreError::Sync`] it is as it was at the last good settle.
+    /// The store is as it was before, and can be tried again. [`StoreError::Sync`] comes here from a commit before that nobody settled.
     pub fn commit(&mut self, edits: &[Edit]) -> Result<(), StoreError> {
-        if self.durable.is_settling() {
+        let mut parts = self.parts(edits);
+        parts.retain(|(_, writes)| !writes.is_empty());
+        let durable = parts.iter().any(|(home, _)| *home == Home::Durable);
+        if durable && self.durable.is_settling() {
             self.settle()?;
         }
-        let mut parts = self.parts(edits);
         if edits.iter().any(|edit| matches!(edit, Edit::Network { after: None, .. })) {
             parts.reverse();
         }
-        parts.retain(|(_, writes)| !writes.is_empty());
         for done in 0..parts.len() {
             let (home, writes) = &parts[done];
             if let Err(why) = self.database(*home).commit(writes) {
@@ -195,7 +196,7 @@ impl Store {
             }
             self.note_adopted(*home, writes.iter().map(|write| (write, write.after.is_some())));
         }
-        if !self.unsettled.is_empty() || parts.iter().any(|(home, _)| *home == Home::Durable) {
+        if durable {
             self.unsettled.append(&mut parts);
         }
         Ok(())
@@ -204,7 +205,7 @@ impl Store {
     /// Waits until all that was committed would survive a loss of power.
     ///
     /// # Errors
-    /// What was committed since the last good settle is taken back.
+    /// The commits since the last good settle that concern the durable file are taken back; those that concern only the boot's file hold.
     pub fn settle(&mut self) -> Result<(), StoreError> {
         let result = self.durable.settle();
         let unsettled = std::mem::take(&mut self.unsettled);

@@ -1,6 +1,10 @@
 //! What is committed is what is found: after any changes, in the form of version 1, for each file's records. Makes no kernel objects.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use netd_api::{
     addr::{Family, Mac},
@@ -15,13 +19,18 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// In memory where that is possible: these tests make thousands of files, and what a sync is worth they try with disks of their own.
+pub(super) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 fn store(dir: &Path) -> Result<(Store, Desired), StoreError> {
     Store::open(&dir.join("lib"), &dir.join("run"), "today")
 }
 
 /// What a daemon finds that starts after this one was killed: a copy of the files as they are now.
 fn found_after_kill(dir: &Path) -> Desired {
-    let copy = tempfile::tempdir().expect("a directory");
+    let copy = directory();
     for part in ["lib", "run"] {
         fs::create_dir(copy.path().join(part)).expect("a directory");
         fs::copy(dir.join(part).join(FILE), copy.path().join(part).join(FILE)).expect("a copy");
@@ -144,7 +153,7 @@ proptest! {
     fn what_was_committed_is_found_after_a_restart_a_kill_or_a_reboot(
         changes in prop::collection::vec((prop::collection::vec((0..4_u8, 0..4_u8, 0..8_u8), 1..4), 0..6_u8), 1..24),
     ) {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = directory();
         let (mut store, mut desired) = store(dir.path()).expect("new files");
         for (wishes, then) in changes {
             let mut all = Vec::new();
@@ -194,7 +203,7 @@ fn samples() -> Vec<Edit> {
 #[test]
 fn records_of_version_1_are_written_and_read_as_ever() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/store-v1.json");
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = directory();
     let (mut store, _) = store(dir.path()).expect("new files");
     store.commit(&samples()).expect("it commits");
     let mut written = BTreeMap::<String, BTreeMap<String, serde_json::Value>>::new();
@@ -230,7 +239,7 @@ fn records_of_version_1_are_written_and_read_as_ever() {
 
 #[test]
 fn a_second_daemon_is_refused_in_one_line() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = directory();
     let (_first, _) = store(dir.path()).expect("new files");
     let refusal = store(dir.path()).err().expect("a refusal");
     assert!(matches!(refusal, StoreError::Locked { .. }), "{refusal:?}");
@@ -239,7 +248,7 @@ fn a_second_daemon_is_refused_in_one_line() {
 
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = directory();
     let path = dir.path().join("lib").join(FILE);
     drop(store(dir.path()).expect("new files"));
     let newer = redb::Database::open(&path).expect("redb opens it");
@@ -258,7 +267,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
 #[test]
 fn an_empty_or_foreign_file_is_damage_not_a_new_start() {
     for content in [&b""[..], b"hello", &[0; 4096]] {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = directory();
         fs::create_dir(dir.path().join("lib")).expect("a directory");
         fs::write(dir.path().join("lib").join(FILE), content).expect("a file");
         let refusal = store(dir.path()).err().expect("a refusal");
@@ -275,4 +284,59 @@ fn a_record_that_nobody_wrote_is_damage_and_named() {
     }
     let bytes = encode(&record::Network::from(network(1, 1).as_ref()));
     assert!(decode(Table::Networks, "n2", &bytes).expect_err("under another's key").contains("n1"));
+}
+
+/// A file whose syncs fail as long as the switch is on.
+#[derive(Debug)]
+struct Unsyncable(File, Arc<AtomicBool>);
+
+impl backend::Disk for Unsyncable {
+    fn len(&self) -> io::Result<u64> {
+        backend::Disk::len(&self.0)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        backend::Disk::read(&self.0, offset, out)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        backend::Disk::write(&self.0, offset, data)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        backend::Disk::set_len(&self.0, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(nix::libc::EIO)) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_change_of_both_files_that_the_disk_does_not_take_is_in_neither() {
+    let dir = directory();
+    let broken = Arc::new(AtomicBool::new(false));
+    let disks: Disks = Arc::new({
+        let broken = Arc::clone(&broken);
+        move |file| Arc::new(Unsyncable(file, Arc::clone(&broken)))
+    });
+    let (mut store, mut desired) = Store::open_on(&dir.path().join("lib"), &dir.path().join("run"), "today", &disks).expect("new files");
+    let adopted = vec![
+        Edit::Network { before: None, after: Some(network(1, 1)) },
+        Edit::Container { before: None, after: Some(container(2, 2, false)) },
+        Edit::Publish { container: container(2, 2, false).id.clone(), before: None, after: Some(published(1, 0)) },
+    ];
+    let original = [Edit::Original { sysctl: sysctl(0), before: None, after: Some("0".to_owned()) }];
+    broken.store(true, Ordering::SeqCst);
+    store.commit(&adopted).expect("it is in the page cache");
+    store.commit(&original).expect("tmpfs takes it, and does not wait for the disk");
+    let refusal = store.settle().expect_err("a refusal");
+    assert!(matches!(refusal, StoreError::Sync { .. }), "{refusal:?}");
+    assert!(matches!(store.commit(&adopted), Err(StoreError::Write { .. } | StoreError::Sync { .. })), "the disk is still bad");
+    apply(&mut desired, &original);
+
+    broken.store(false, Ordering::SeqCst);
+    let network = [Edit::Network { before: None, after: Some(network(0, 0)) }];
+    store.commit(&network).and_then(|()| store.settle()).expect("the disk is good again");
+    apply(&mut desired, &network);
+    assert_eq!(found_after_kill(dir.path()), desired);
+    store.commit(&adopted).and_then(|()| store.settle()).expect("what was refused can be tried again");
+    apply(&mut desired, &adopted);
+    assert_eq!(found_after_kill(dir.path()), desired);
 }
