@@ -290,7 +290,7 @@ type Record = (String, Vec<u8>);
 fn put(part: &mut Vec<Write>, table: Table, before: Option<Record>, after: Option<Record>) {
     match (before, after) {
         (Some((key, before)), Some((same, after))) if key == same => {
-            part.push(Write { table, key, before: Some(before), after: Some(after) })
+            part.push(Write { table, key, before: Some(before), after: Some(after) });
         }
         (before, after) => {
             part.extend(before.map(|(key, before)| Write { table, key, before: Some(before), after: None }));
