@@ -23,11 +23,11 @@ use crate::{
     bpf::Bpf,
     config::{Config, ConfigError, Flags},
     drain::{Drain, Stopper, Tasks, drain},
-    kernel::{KernelError, linux::LinuxKernel},
+    kernel::{KernelError, boot::this_boot, linux::LinuxKernel},
     logs::Logs,
     reconciler::{Asker, Event, Reconciler, ask},
     server::{self, Limits, socket},
-    store::{Store, StoreError, this_boot},
+    store::{Store, StoreError},
 };
 
 /// Requests that were begun are finished within this, and then the one that the reconciler works on within the rest: 5 s in all.
@@ -100,6 +100,8 @@ fn serve(flags: &Flags, config: Config, logs: &Logs, listener: std::os::unix::ne
     }
     let kernel = LinuxKernel::open(bpf, &config.run_dir).map_err(DaemonError::Kernel)?;
     let (asker, events) = ask::queue();
+    let drift = asker.clone();
+    kernel.watch(move |news| drift.insist(Event::KernelChanged(news))).map_err(DaemonError::Kernel)?;
     let dead = start_reconciler(&config, kernel, store, desired, events)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(process("start the runtime"))?;
     runtime.block_on(async {

@@ -7,7 +7,6 @@
 //! page cache); before the answer goes out it has to outlive the power ([`Store::settle`]). The disk's work overlaps the kernel's.
 
 mod backend;
-mod boot;
 mod database;
 mod record;
 #[cfg(test)]
@@ -25,7 +24,6 @@ use netd_api::names::ContainerId;
 use netd_core::desired::{Change, Container, Desired, Edit, Network, Origin, Published};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::boot::this_boot;
 use self::{
     backend::Durability,
     database::{Database, Disks, Place, Table, Write},

@@ -17,6 +17,9 @@ use std::{
 
 use redb::StorageBackend;
 
+/// EIO of errno(3): what a failure without a number is taken for.
+const EIO: i32 = 5;
+
 /// What a database lies on.
 pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Bytes.
@@ -131,7 +134,7 @@ impl Syncing {
             let result = disk.sync();
             let mut state = self.lock();
             state.running = false;
-            state.failed = result.err().map(|why| why.raw_os_error().unwrap_or(nix::libc::EIO));
+            state.failed = result.err().map(|why| why.raw_os_error().unwrap_or(EIO));
             let ends = state.failed.is_some();
             drop(state);
             self.changed.notify_all();
