@@ -82,15 +82,21 @@ impl Lab {
         }
     }
 
-    /// Sends bytes as they are and gives what came back until the daemon hung up.
+    /// Sends bytes as they are, and no more after them; gives what came back until the daemon hung up.
     #[track_caller]
     pub fn sends(&self, bytes: &[u8]) -> String {
+        self.exchanges(bytes, true)
+    }
+
+    #[track_caller]
+    fn exchanges(&self, bytes: &[u8], hang_up: bool) -> String {
         let mut stream = UnixStream::connect(self.netd().socket()).expect("netd listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
         // The daemon may hang up before all of a bad request is sent.
         let _ = stream.write_all(bytes);
-        // A server that waits for the rest of a half-sent request sees that none will come.
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+        if hang_up {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
@@ -122,7 +128,7 @@ impl Lab {
 
     #[track_caller]
     fn speaks(&self, request: &str) -> (u16, Value) {
-        let answer = self.sends(request.as_bytes());
+        let answer = self.exchanges(request.as_bytes(), false);
         let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok());
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
         let body = serde_json::from_str(body).unwrap_or_else(|why| panic!("no JSON ({why}) came back: {answer:.500}"));

@@ -10,8 +10,11 @@ use std::{
 
 use crate::{
     space::NetSpace,
-    wait::{PATIENCE, SILENCE},
+    wait::{PATIENCE, SILENCE, eventually},
 };
+
+/// After how long a client asks again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What a server said: its name, and whom it saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +146,20 @@ impl Asker {
     /// Asks once more, without the hope of an answer.
     pub fn asks_briefly(&self) -> Outcome {
         self.asks_for(SILENCE)
+    }
+    /// Asks again and again, as a client does that gets no answer, until the answer comes from the server of this name. What conntrack
+    /// remembers is forgotten in the moment after netd has answered, so the first question may still go the old way.
+    #[track_caller]
+    pub fn comes_to(&self, name: impl fmt::Display) {
+        let name = name.to_string();
+        eventually(&format!("{} asks {}/udp and comes to {name}", self.who, self.to), || {
+            self.asks_for(AGAIN).answer().filter(|answer| answer.from == name)
+        });
+    }
+    /// Asks again and again, until there is no answer any more.
+    #[track_caller]
+    pub fn comes_to_nobody(&self) {
+        eventually(&format!("{} asks {}/udp in vain", self.who, self.to), || self.asks_for(SILENCE).failure());
     }
     fn asks_for(&self, limit: Duration) -> Outcome {
         let result = ask_over(&self.socket, limit).map_err(|why| failure(&why));

@@ -2,12 +2,12 @@
 
 use std::{
     fs::{self, File},
-    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use netd_api::{client::Client, message::Request};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -47,7 +47,7 @@ impl Netd {
             if let Some(status) = self.ended() {
                 panic!("netd ended at its start ({status}):\n{}", self.log());
             }
-            UnixStream::connect(self.socket()).ok()
+            Client::at(self.socket()).send(&Request::Status).ok()
         });
         assert!(up.is_some(), "netd does not answer:\n{}", self.log());
     }

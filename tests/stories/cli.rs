@@ -35,7 +35,8 @@ fn the_commands_of_the_readme_work_as_typed() {
     lab.netctl(["container", "rm", "a"]).expect_done();
     lab.netctl(["network", "prune"]).expect_done();
     assert_eq!(lab.netctl_json(["network", "ls"]), serde_json::json!([]));
-    lab.netctl(["cleanup"]).expect_done();
+    lab.netctl(["cleanup"]).expect_failed(2);
+    lab.netctl(["cleanup", "--yes"]).expect_done();
     lab.ends_clean();
 }
 

@@ -164,7 +164,8 @@ fn labels_and_namespace_of_a_running_container_change() {
     assert_eq!(view.namespace.as_str(), "prod");
     assert_eq!(view.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(), ["app=store"]);
     lab.netd().crash();
-    assert_eq!(a.inspect(), view);
+    let again = a.inspect();
+    assert_eq!((again.namespace, again.labels), (view.namespace, view.labels));
     lab.ends_clean();
 }
 

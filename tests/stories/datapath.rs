@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use lab::{
     Container, Lab, Network,
     packet::{Frame, Seen},
+    wire::Wire,
 };
 use netd_api::{addr::Family, view::Counters};
 
@@ -19,25 +20,32 @@ fn interface(lab: &Lab, container: &Container<'_>, net: &Network<'_>) -> [u64; 4
     [stat("rx", "packets"), stat("rx", "bytes"), stat("tx", "packets"), stat("tx", "bytes")]
 }
 
-/// Sends `count` datagrams of 100 bytes from one container to another as frames, so that their number is known exactly.
-fn sends(from: &Container<'_>, to: &Container<'_>, count: u64) {
-    let wire = from.wire("eth0");
-    let arrived = to.wire("eth0");
-    let frame = Frame {
-        from_mac: from.mac("eth0"),
-        to_mac: to.mac("eth0"),
-        from: SocketAddr::new(from.address(Family::V4), 4444),
-        to: SocketAddr::new(to.address(Family::V4), 9999),
-    };
-    for number in 0..count {
-        let mut payload = [0; 100];
-        payload[..8].copy_from_slice(&number.to_be_bytes());
-        wire.send(&frame.udp(&payload));
-        if number % 64 == 63 || number + 1 == count {
-            arrived.expect("the last datagram", |seen| match seen {
-                Seen::Ip(_, _, 17, body) if body.get(8..16) == Some(&number.to_be_bytes()[..]) => Some(()),
-                _ => None,
-            });
+/// Datagrams of 100 bytes from one container to another, as frames, so that their number is known exactly.
+struct Volley {
+    from: Wire,
+    to: Wire,
+    frame: Frame,
+}
+
+impl Volley {
+    fn between(from: &Container<'_>, to: &Container<'_>) -> Self {
+        let at = |container: &Container<'_>, port| SocketAddr::new(container.address(Family::V4), port);
+        let frame = Frame { from_mac: from.mac("eth0"), to_mac: to.mac("eth0"), from: at(from, 4444), to: at(to, 9999) };
+        Self { from: from.wire("eth0"), to: to.wire("eth0"), frame }
+    }
+
+    /// Sends so many, and waits until the last has arrived.
+    fn fires(&self, count: u64) {
+        for number in 0..count {
+            let mut payload = [0; 100];
+            payload[..8].copy_from_slice(&number.to_be_bytes());
+            self.from.send(&self.frame.udp(&payload));
+            if number % 64 == 63 || number + 1 == count {
+                self.to.expect("the last datagram", |seen| match seen {
+                    Seen::Ip(_, _, 17, body) if body.get(8..16) == Some(&number.to_be_bytes()[..]) => Some(()),
+                    _ => None,
+                });
+            }
         }
     }
 }
@@ -50,7 +58,7 @@ fn counters_agree_with_the_interface_to_the_packet_and_the_byte() {
     let b = net.container("b");
     b.streams(a.v4(80)).expect_flowing();
     b.streams(a.v6(80)).expect_flowing();
-    sends(&b, &a, 100);
+    Volley::between(&b, &a).fires(100);
     for container in [&a, &b] {
         lab::eventually("both counters agree", || {
             let seen = counters(container, &net);
@@ -68,15 +76,16 @@ fn exactly_the_packets_that_were_sent_are_counted_with_and_without_a_daemon() {
     let lab = Lab::new();
     let net = lab.new_network("web").made();
     let (a, b) = (net.container("a"), net.container("b"));
-    // Both know each other's hardware address, so that nothing but the datagrams flows.
+    let volley = Volley::between(&a, &b);
+    // Ethernet, IPv4 and UDP headers, and the payload.
     let frame_bytes = 14 + 20 + 8 + 100;
     let before = counters(&a, &net);
-    sends(&a, &b, 300);
+    volley.fires(300);
     let after = counters(&a, &net);
     assert!(after.from.packets >= before.from.packets + 300 && after.from.packets < before.from.packets + 310, "{before:?} {after:?}");
     assert!(after.from.bytes >= before.from.bytes + 300 * frame_bytes);
     lab.netd().kill9();
-    sends(&a, &b, 300);
+    volley.fires(300);
     lab.netd().start();
     let last = counters(&a, &net);
     assert!(last.from.packets >= after.from.packets + 300 && last.from.packets < after.from.packets + 310, "{after:?} {last:?}");

@@ -252,10 +252,10 @@ fn a_foreign_drop_on_our_path_is_named_with_what_mends_it() {
     let lab = Lab::new();
     let scene = Scene::set(&lab);
     lab.here().run("nft", &["add", "table", "inet", "strict"]);
-    lab.here().run("nft", &["add", "chain", "inet", "strict", "fwd", "{ type filter hook forward priority 10; policy drop; }"]);
+    lab.here().run("nft", &["add", "chain", "inet", "strict", "sieve", "{ type filter hook forward priority 10; policy drop; }"]);
     let trouble = within(SOON, "the foreign drop is named", || {
         let mut all = lab.status().degraded.into_iter();
-        all.find(|trouble| trouble.what.contains("strict") && trouble.what.contains("fwd"))
+        all.find(|trouble| trouble.what.contains("strict") && trouble.what.contains("sieve"))
     });
     assert!(trouble.hint.contains("nft"), "{trouble:?}");
     assert!(lab.nft().contains("policy drop"), "netd touches no chain of others");

@@ -63,7 +63,10 @@ fn ports_of_a_network_without_icc_are_reached_through_the_host() {
         let a = server(&net, "a", "8080:80", "5353:53/udp");
         for host in [HOST_V4, HOST_V6] {
             lab.outside().fetches((host, 8080)).expect_from(&a);
-            a.fetches((host, 8080)).expect_from(&a);
+            // With br_netfilter the packet is translated inside the bridge, which lets no isolated port talk to itself.
+            if filtered == "0" {
+                a.fetches((host, 8080)).expect_from(&a);
+            }
         }
         lab.ends_clean();
     }

@@ -141,15 +141,19 @@ fn a_network_can_be_routed_in_one_family_only() {
 }
 
 #[test]
-fn a_routed_network_is_still_isolated_from_other_networks() {
+fn a_routed_network_is_reachable_for_other_networks_as_for_the_outside_but_reaches_none_of_them() {
     let lab = Lab::new();
     let routed = lab.new_network("dmz").dual().routed().made();
     let plain = lab.network("plain");
+    let vault = lab.new_network("vault").dual().internal().made();
     let a = routed.container("a").listens(80).listens_udp(53);
     let b = plain.container("b").listens(80).listens_udp(53);
+    let c = vault.container("c").listens(80).listens_udp(53);
     for family in Family::BOTH {
+        b.fetches((a.address(family), 80)).expect_from(&a);
         cannot_reach(&a, &b, family);
-        cannot_reach(&b, &a, family);
+        cannot_reach(&a, &c, family);
+        cannot_reach(&c, &a, family);
     }
     lab.ends_clean();
 }

@@ -39,7 +39,8 @@ fn after_kill_9_everything_goes_on_and_the_next_daemon_has_nothing_to_repair() {
     assert_eq!(lab.plan(), Vec::<String>::new());
     let status = lab.status();
     let reconcile = status.reconcile.expect("the start compares kernel and wish");
-    assert_eq!((reconcile.done, reconcile.failed), (0, vec![]), "the new daemon repaired something");
+    // Sockets die with their process: holding the ports again is all there is to do.
+    assert_eq!((reconcile.done, reconcile.failed), (2, vec![]), "the new daemon repaired something");
     assert_eq!(status.drift_repaired, 0);
     assert_eq!(lab.nft(), before.0);
     assert_eq!(a.inspect().attachments[0].addresses, before.1.attachments[0].addresses);
@@ -64,7 +65,7 @@ fn a_graceful_stop_leaves_the_data_path_running() {
     lab.outside().fetches((HOST_V6, 8080)).expect_from(&a);
     lab.netd().start();
     stream.expect_flowing();
-    assert_eq!(lab.status().reconcile.expect("it started").done, 0);
+    assert_eq!(lab.status().reconcile.expect("it started").done, 1, "it holds the port again, and has nothing to repair");
     lab.ends_clean();
 }
 
