@@ -45,9 +45,11 @@ pub(crate) fn from_here(announcer: &Announcer, link: &IfName, mac: Mac, address:
 }
 
 /// Says things, on a thread that is there only while there is something to say.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Announcer {
     queue: Arc<Mutex<Queue>>,
+    /// A socket of the host's namespace: the thread may be started from inside a container's, where no bridge port is to be seen.
+    host: Arc<Mutex<Rtnetlink>>,
 }
 
 #[derive(Default)]
@@ -66,6 +68,11 @@ struct Pending {
 }
 
 impl Announcer {
+    /// One that looks at bridge ports in the calling thread's namespace, which must be the host's.
+    pub(crate) fn on_host() -> Result<Self, KernelError> {
+        Ok(Self { queue: Arc::default(), host: Arc::new(Mutex::new(Rtnetlink::open()?)) })
+    }
+
     /// Says it as soon as the bridge port forwards; returns at once.
     fn announce(&self, announcement: Announcement) -> Result<(), KernelError> {
         let now = Instant::now();
@@ -73,16 +80,15 @@ impl Announcer {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.waiting.push(pending);
         if !queue.has_thread {
-            let shared = Arc::clone(&self.queue);
-            thread::Builder::new().name("announce".to_owned()).stack_size(STACK).spawn(move || run(&shared))?;
+            let (shared, host) = (Arc::clone(&self.queue), Arc::clone(&self.host));
+            thread::Builder::new().name("announce".to_owned()).stack_size(STACK).spawn(move || run(&shared, &host))?;
             queue.has_thread = true;
         }
         Ok(())
     }
 }
 
-fn run(shared: &Mutex<Queue>) {
-    let mut host = Rtnetlink::open().ok();
+fn run(shared: &Mutex<Queue>, host: &Mutex<Rtnetlink>) {
     loop {
         let mut due = {
             let mut queue = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,16 +105,18 @@ fn run(shared: &Mutex<Queue>) {
             }
             due
         };
-        due.retain_mut(|pending| step(pending, host.as_mut()));
+        let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
+        due.retain_mut(|pending| step(pending, &mut host));
+        drop(host);
         shared.lock().unwrap_or_else(PoisonError::into_inner).waiting.extend(due);
     }
 }
 
 /// Looks or speaks once; whether there is more to do.
-fn step(pending: &mut Pending, host: Option<&mut Rtnetlink>) -> bool {
+fn step(pending: &mut Pending, host: &mut Rtnetlink) -> bool {
     let now = Instant::now();
     if !pending.forwards {
-        let port = host.zip(pending.announcement.host_end).and_then(|(host, index)| link::by_index(host, index).ok().flatten());
+        let port = pending.announcement.host_end.and_then(|index| link::by_index(host, index).ok().flatten());
         match port {
             Some(port) if port.forwards => pending.forwards = true,
             Some(_) if now < pending.give_up => {

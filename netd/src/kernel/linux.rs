@@ -61,7 +61,7 @@ impl LinuxKernel {
             bpf,
             ports: Ports::from_store(),
             conntrack: Conntrack::default(),
-            announcer: Announcer::default(),
+            announcer: Announcer::on_host()?,
             made: Made::at(run.join("made")),
             expected,
             in_our_way: None,
