@@ -114,9 +114,14 @@ impl Kernel for FakeKernel {
             Source::Pid(pid) => format!("/proc/{pid}/ns/net"),
             Source::Made => return Err(KernelError::Namespace("a made container has no source".to_owned())),
         };
-        match self.world().objects.netns.get(&path) {
-            Some(Netns::Adopted(id)) => Ok(Found { path, id: *id, links: std::iter::empty().collect() }),
-            _ => Err(KernelError::Namespace(format!("{path} is no network namespace"))),
+        let world = self.world();
+        let peers = world.objects.veths.values().filter_map(|veth| veth.peer.as_ref()).filter(|peer| peer.ns.path() == Some(path.as_str()));
+        let links = peers.map(|peer| peer.name.clone()).collect();
+        match world.objects.netns.get(&path) {
+            Some(Netns::Adopted(id)) => Ok(Found { id: *id, links, path }),
+            // Its number is nobody else's; which one it is matters to nobody.
+            Some(Netns::Made) => Ok(Found { id: NetnsId { dev: 4, ino: netd_core::firewall::fingerprint(path.as_bytes()) }, links, path }),
+            None => Err(KernelError::Namespace(format!("{path} is no network namespace"))),
         }
     }
 
@@ -165,11 +170,17 @@ impl World {
                 objects.elements.clear();
             }
             Op::AddNetns(path) => {
-                if objects.netns.insert(path.clone(), Netns::Made).is_some() {
+                if objects.netns.contains_key(path) {
                     return errno(libc::EEXIST);
                 }
+                objects.netns.insert(path.clone(), Netns::Made);
             }
-            Op::DelNetns(path) => self.remove_netns(path),
+            Op::DelNetns(path) => {
+                if !objects.netns.contains_key(path) {
+                    return errno(libc::ENOENT);
+                }
+                self.remove_netns(path);
+            }
             Op::AddBridge(name, bridge) => {
                 if objects.bridges.contains_key(name) || objects.veths.contains_key(name) {
                     return errno(libc::EEXIST);
@@ -216,6 +227,9 @@ impl World {
                 }
                 if objects.routes.iter().any(|other| other.ns == route.ns && Family::of(other.via) == Family::of(route.via)) {
                     return errno(libc::EEXIST);
+                }
+                if !objects.addresses.iter().any(|address| address.ns == route.ns && address.link == route.link && address.net.contains(&route.via)) {
+                    return errno(libc::ENETUNREACH);
                 }
                 objects.routes.insert(route.clone());
             }
@@ -284,6 +298,9 @@ impl World {
         }
         if !veth.bridge.as_ref().is_some_and(|bridge| self.objects.bridges.contains_key(bridge)) {
             return errno(libc::ENODEV);
+        }
+        if self.objects.veths.values().filter(|other| other.bridge == veth.bridge).count() >= 1023 {
+            return errno(libc::EXFULL);
         }
         if !peer.ns.path().is_some_and(|path| self.objects.netns.contains_key(path)) {
             return errno(libc::ENOENT);

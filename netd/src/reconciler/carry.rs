@@ -1,10 +1,14 @@
 //! Carries a change out: wish, store, kernel, in this order; and if one refuses, the way back. Never decides what is wanted.
 
-use netd_api::publish::{PortRange, Protocol};
+use netd_api::{
+    names::ContainerId,
+    publish::{PortRange, Protocol},
+    spec::Source,
+};
 use netd_core::{
-    desired::{Change, Desired, Edit},
+    desired::{Change, Desired, Edit, Origin},
     expand::{self, Scope},
-    objects::Objects,
+    objects::{Objects, Reservation},
     op::Op,
     plan::{self, Plan},
 };
@@ -27,6 +31,8 @@ pub(super) enum Refused {
     Apply(#[source] ApplyError),
     #[error("port {ports}/{protocol} is in use by {holder}")]
     PortTaken { protocol: Protocol, ports: PortRange, holder: String },
+    #[error("{path} is a network namespace already, and not one that netd made")]
+    NetnsTaken { path: String },
 }
 
 impl From<ApplyError> for Refused {
@@ -43,11 +49,16 @@ impl From<ApplyError> for Refused {
 impl<K: Kernel> Reconciler<K> {
     /// Makes a change of the wish true, or leaves everything as it was.
     pub(super) fn carry_out(&mut self, change: &Change) -> Result<(), Refused> {
+        if let Some(path) = self.strangers_namespace(change) {
+            return Err(Refused::NetnsTaken { path });
+        }
         let looked_at = self.wanted(change);
         let bridges: std::collections::BTreeMap<_, _> = plan_bridges(change, &self.desired);
+        let former = Former { absent: self.absent(change), unheld: self.unheld.clone() };
         self.desired.apply(change);
         if let Err(error) = self.store.commit(&change.edits) {
             self.desired.apply(&change.reverse());
+            former.note_absence(&mut self.desired);
             return Err(Refused::Store(error));
         }
         for edit in &change.edits {
@@ -57,10 +68,27 @@ impl<K: Kernel> Reconciler<K> {
         }
         let result = self.follow(change, &looked_at, &bridges).and_then(|()| self.store.settle().map_err(Refused::Store));
         if result.is_err() {
-            self.take_back(change);
+            self.take_back(change, former);
         }
         self.kernel.settle();
         result
+    }
+
+    /// The namespace at a place where a new container's is to be made: somebody else's, as all of ours are in the wish.
+    fn strangers_namespace(&mut self, change: &Change) -> Option<String> {
+        let made = change.edits.iter().filter_map(|edit| match edit {
+            Edit::Container { before: None, after: Some(container) } if container.origin == Origin::Made => Some(container.netns()),
+            _ => None,
+        });
+        made.into_iter().find(|path| self.kernel.find(&Source::Path(path.clone())).is_ok())
+    }
+
+    fn absent(&self, change: &Change) -> Vec<ContainerId> {
+        let ids = change.edits.iter().filter_map(|edit| match edit {
+            Edit::Container { before: Some(container), .. } => Some(&container.id),
+            _ => None,
+        });
+        ids.filter(|id| self.desired.is_absent(id)).cloned().collect()
     }
 
     fn wanted(&self, change: &Change) -> Objects {
@@ -78,7 +106,8 @@ impl<K: Kernel> Reconciler<K> {
             plan = plan::plan(&self.wanted(change), &observed);
         }
         self.without_unheld(&mut plan);
-        plan.ops.extend(plan::aftermath(change, |network| bridges.get(network).cloned()));
+        let after = plan::aftermath(change, &plan, |network| bridges.get(network).cloned());
+        plan.ops.extend(after);
         for op in &plan.ops {
             debug!(%op, "step");
             self.kernel.apply(op)?;
@@ -104,17 +133,20 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     /// Back to the former wish: the same planning the other way, as a deleted link has no inverse but to be made again.
-    fn take_back(&mut self, change: &Change) {
+    fn take_back(&mut self, change: &Change, former: Former) {
         let back = change.reverse();
         let made = self.wanted(change);
         self.desired.apply(&back);
+        former.note_absence(&mut self.desired);
+        self.unheld = former.unheld;
         if let Err(error) = self.store.commit(&back.edits).and_then(|()| self.store.settle()) {
             // The next start finds the wish that was refused and makes it true, or fails at it again and says so.
             warn!(error = &error as &dyn std::error::Error, "could not take a refused change out of the store");
         }
         match self.compare(&back, &made) {
             Ok((wanted, observed)) => {
-                let plan: Plan = plan::plan(&wanted, &observed);
+                let mut plan: Plan = plan::plan(&wanted, &observed);
+                self.without_unheld(&mut plan);
                 for op in &plan.ops {
                     if let Err(error) = self.kernel.apply(op) {
                         warn!(error = &error as &dyn std::error::Error, "could not take a step back; it will be tried again");
@@ -129,6 +161,22 @@ impl<K: Kernel> Reconciler<K> {
                 warn!(error = &error as &dyn std::error::Error, "could not look at what to take back; it will be tried again");
                 self.survey.retry();
             }
+        }
+    }
+}
+
+/// What a change of the wish loses, though its way back needs it.
+struct Former {
+    /// Containers whose namespaces were known to be gone.
+    absent: Vec<ContainerId>,
+    /// Ports that strangers were known to hold.
+    unheld: std::collections::BTreeMap<Reservation, String>,
+}
+
+impl Former {
+    fn note_absence(&self, desired: &mut Desired) {
+        for id in &self.absent {
+            desired.note_presence(id, false);
         }
     }
 }

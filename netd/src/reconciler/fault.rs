@@ -5,8 +5,10 @@ use netd_api::{
     message::Request,
 };
 
+use netd_core::op::Op;
+
 use super::{carry::Refused, survey::chain};
-use crate::kernel::{KernelError, ObserveError};
+use crate::kernel::{ApplyError, KernelError, ObserveError};
 
 /// What a request tries, as the beginning of a sentence.
 fn tried(request: &Request) -> String {
@@ -33,17 +35,31 @@ pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
     match refused {
         Refused::PortTaken { protocol, ports, holder } => Fault::new(Code::PortTaken, format!("{tried}: port {ports}/{protocol} is in use by {holder}"))
             .hint("free it, choose another host port, or name none to have one chosen"),
+        Refused::NetnsTaken { path } => Fault::new(Code::Exists, format!("{tried}: {path} is there already, and netd did not make it"))
+            .hint(format!("choose another name, or adopt it under one (netctl container attach NAME --netns {path})")),
         Refused::Store(error) => Fault::new(Code::Store, format!("{tried}: {}", chain(&error))).hint("nothing was changed; make room or mend the disk, then try again"),
         Refused::Observe(error) => Fault::new(Code::Kernel, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`"),
         Refused::Apply(error) => {
-            let code = match &error.cause {
-                KernelError::Namespace(_) => Code::BadNamespace,
-                KernelError::PortTaken { .. } => Code::PortTaken,
-                KernelError::Errno { .. } | KernelError::Nft(_) | KernelError::Bpf(_) => Code::Kernel,
-            };
-            Fault::new(code, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`")
+            let (code, hint) = known(&error).unwrap_or((Code::Kernel, "nothing was changed; see `netctl status`"));
+            Fault::new(code, format!("{tried}: {}", chain(&error))).hint(hint)
         }
     }
+}
+
+/// Refusals of the kernel that a user can do something about.
+fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
+    Some(match (&*error.op, &error.cause) {
+        (Op::AddBridge(..) | Op::AddVeth(..), KernelError::Errno { errno: libc::EEXIST, .. }) => {
+            (Code::BadInterface, "an interface of that name is there already; choose another one (--bridge of a network, ifname= of a container)")
+        }
+        (Op::AddVeth(..), KernelError::Errno { errno: libc::EXFULL, .. }) => (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network"),
+        (Op::AddRoute(_), KernelError::Errno { errno: libc::EEXIST, .. }) => {
+            (Code::Impossible, "the container has a default route of its own; remove that one, or attach it to an internal network")
+        }
+        (_, KernelError::Namespace(_)) => (Code::BadNamespace, "nothing was changed; look whether the container still runs"),
+        (_, KernelError::PortTaken { .. }) => (Code::PortTaken, "free it, or choose another host port"),
+        _ => return None,
+    })
 }
 
 pub(super) fn namespace(request: &Request, error: &KernelError) -> Fault {
@@ -51,5 +67,5 @@ pub(super) fn namespace(request: &Request, error: &KernelError) -> Fault {
 }
 
 pub(super) fn observe(error: &ObserveError) -> Fault {
-    Fault::new(Code::Kernel, chain(error))
+    Fault::new(Code::Kernel, chain(error)).hint("see `netctl status` and netd's log (journalctl -u netd)")
 }

@@ -169,7 +169,7 @@ proptest! {
             prop_assert!(daemon.survey.last.as_ref().unwrap().failed.is_empty(), "{:?}", daemon.survey.last);
             assert_nothing_to_do(&mut daemon);
         }
-        stage.kernel.world().host.uplinks.remove(&"up1".parse().unwrap());
+        stage.kernel.world().host.uplinks.remove("up1");
         stage.kernel.world().objects.sysctls.retain(|sysctl, _| !sysctl.key.contains("up1"));
         daemon.answer(&Request::Cleanup).unwrap();
         let mut left = stage.kernel.world().objects.clone();
