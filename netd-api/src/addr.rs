@@ -97,7 +97,9 @@ impl FromStr for Subnet {
             return Err(error(format!("has host bits set; did you mean {}?", net.trunc())));
         }
         if RESERVED.iter().any(|reserved| reserved.contains(&net.network()) || net.contains(reserved)) {
-            return Err(error("is reserved for another use (RFC 6890); take one of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8".to_owned()));
+            return Err(error(
+                "is reserved for another use (RFC 6890); take one of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8".to_owned(),
+            ));
         }
         if net.prefix_len() == net.max_prefix_len() || net.prefix_len() < 8 {
             return Err(error(format!("has a prefix length of {}; use 8 to {}", net.prefix_len(), net.max_prefix_len() - 1)));

@@ -3,16 +3,16 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod names;
 pub mod addr;
-pub mod publish;
-pub mod spec;
-pub mod message;
-pub mod view;
-pub mod fault;
 pub mod client;
+pub mod fault;
+pub mod message;
+pub mod names;
+pub mod publish;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod spec;
+pub mod view;
 
 /// The version of the HTTP interface: the first part of every path.
 pub const API_VERSION: &str = "v1";

@@ -165,15 +165,16 @@ fn ifname(given: &str) -> Result<(), &'static str> {
         && given.bytes().all(|b| b.is_ascii_graphic() && !b"/:%*\"\\".contains(&b))
         && !given.starts_with('-')
         && ![".", "..", "all", "default"].contains(&given);
-    good.then_some(()).ok_or("use 1 to 15 visible ASCII characters without / : % * \" and \\, the first no -, and not '.', '..', 'all' or 'default'")
+    good.then_some(())
+        .ok_or("use 1 to 15 visible ASCII characters without / : % * \" and \\, the first no -, and not '.', '..', 'all' or 'default'")
 }
 
 fn label_key(given: &str) -> Result<(), &'static str> {
     let (prefix, name) = given.split_once('/').map_or((None, given), |(prefix, name)| (Some(prefix), name));
-    let good = !name.is_empty()
-        && label_value(name).is_ok()
-        && prefix.is_none_or(|prefix| dns_name(prefix).is_ok() && !prefix.contains('_'));
-    good.then_some(()).ok_or("use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends, after an optional example.com/")
+    let good =
+        !name.is_empty() && label_value(name).is_ok() && prefix.is_none_or(|prefix| dns_name(prefix).is_ok() && !prefix.contains('_'));
+    good.then_some(())
+        .ok_or("use 1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-' with a letter or digit at both ends, after an optional example.com/")
 }
 
 fn label_value(given: &str) -> Result<(), &'static str> {

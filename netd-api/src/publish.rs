@@ -48,7 +48,11 @@ impl FromStr for Protocol {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => Err(AddrError { kind: "protocol", given: given.chars().take(80).collect(), why: "is none; use tcp, udp or sctp".to_owned() }),
+            _ => Err(AddrError {
+                kind: "protocol",
+                given: given.chars().take(80).collect(),
+                why: "is none; use tcp, udp or sctp".to_owned(),
+            }),
         }
     }
 }
@@ -102,7 +106,8 @@ impl FromStr for PublishSpec {
     type Err = AddrError;
     fn from_str(given: &str) -> Result<Self, AddrError> {
         let error = |why: &str| AddrError { kind: "publish", given: given.chars().take(80).collect(), why: why.to_owned() };
-        const FORM: &str = "is none; write it as 8080:80, 8080:80/udp, 127.0.0.1:8080:80, [fd00::1]:8080:80, 8000-8009:80-89, or 80 for a free host port";
+        const FORM: &str =
+            "is none; write it as 8080:80, 8080:80/udp, 127.0.0.1:8080:80, [fd00::1]:8080:80, 8000-8009:80-89, or 80 for a free host port";
         let (ports, protocol) = match given.split_once('/') {
             Some((ports, protocol)) => (ports, protocol.parse()?),
             None => (given, Protocol::Tcp),
@@ -121,7 +126,11 @@ impl FromStr for PublishSpec {
         if let Some(host) = host
             && host.count() != container.count()
         {
-            return Err(error(&format!("has {} host ports and {} container ports; both ranges must be of the same length", host.count(), container.count())));
+            return Err(error(&format!(
+                "has {} host ports and {} container ports; both ranges must be of the same length",
+                host.count(),
+                container.count()
+            )));
         }
         // `::ffff:192.0.2.1` is an IPv4 address in IPv6's clothes.
         let address = address.map(|address| address.to_canonical());
@@ -144,7 +153,9 @@ fn split_address(text: &str) -> Option<(Option<IpAddr>, &str)> {
 /// Outer none: not of the form; inner error: of the form, but no port range.
 fn range(text: &str) -> Option<Result<PortRange, AddrError>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let number = |part: &str| (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u16>().ok().filter(|port| *port > 0));
+    let number = |part: &str| {
+        (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u16>().ok().filter(|port| *port > 0))
+    };
     let (first, last) = (number(first)?, number(last)?);
     let error = |why: &str| Some(Err(AddrError { kind: "port", given: text.chars().take(80).collect(), why: why.to_owned() }));
     match (first, last) {

@@ -166,7 +166,14 @@ pub struct ContainerSpec {
 impl ContainerSpec {
     /// A container that netd makes, on the network `default`.
     pub fn named(name: ContainerId) -> Self {
-        Self { name, netns: Source::Made, networks: Vec::new(), publish: Vec::new(), labels: Labels::new(), namespace: Namespace::default() }
+        Self {
+            name,
+            netns: Source::Made,
+            networks: Vec::new(),
+            publish: Vec::new(),
+            labels: Labels::new(),
+            namespace: Namespace::default(),
+        }
     }
 }
 

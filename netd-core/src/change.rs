@@ -1,7 +1,7 @@
 //! (Desired, Request) → Change or Fault: everything that can be refused without asking the kernel is refused here, and nothing has happened yet.
 
-mod network;
 mod container;
+mod network;
 pub(crate) mod publish;
 
 use netd_api::{
@@ -36,9 +36,13 @@ pub struct Context<'a> {
 /// The fault that goes back to the client.
 pub fn change(desired: &Desired, request: &Request, context: Context<'_>) -> Result<Change, Fault> {
     match request {
-        Request::Status | Request::Networks | Request::Network(_) | Request::Containers | Request::Container(_) | Request::Ports(_) | Request::Plan => {
-            Ok(Change::default())
-        }
+        Request::Status
+        | Request::Networks
+        | Request::Network(_)
+        | Request::Containers
+        | Request::Container(_)
+        | Request::Ports(_)
+        | Request::Plan => Ok(Change::default()),
         Request::CreateNetwork(spec) => network::create(desired, spec, context),
         Request::RemoveNetwork(name) => network::remove(desired, name),
         Request::PruneNetworks => Ok(network::prune(desired)),

@@ -175,7 +175,9 @@ impl Published {
     /// Whether both want the same port of the same address.
     pub fn conflicts(&self, other: &Self) -> bool {
         let same_address = match (self.address, other.address) {
-            (Some(one), Some(other)) => Family::of(one) == Family::of(other) && (one == other || one.is_unspecified() || other.is_unspecified()),
+            (Some(one), Some(other)) => {
+                Family::of(one) == Family::of(other) && (one == other || one.is_unspecified() || other.is_unspecified())
+            }
             _ => true,
         };
         self.protocol == other.protocol && same_address && self.host.overlaps(other.host)
@@ -281,7 +283,10 @@ struct Index {
 impl PartialEq for Desired {
     /// Indexes follow from the rest, and absence is observed, not wanted.
     fn eq(&self, other: &Self) -> bool {
-        self.networks == other.networks && self.containers == other.containers && self.publishes == other.publishes && self.originals == other.originals
+        self.networks == other.networks
+            && self.containers == other.containers
+            && self.publishes == other.publishes
+            && self.originals == other.originals
     }
 }
 
@@ -311,7 +316,8 @@ impl Desired {
     pub fn members(&self, network: &NetworkName) -> impl Iterator<Item = (&Arc<Container>, &Attachment)> {
         self.index.members.get(network).into_iter().flatten().filter_map(|(id, ifname)| {
             let container = self.containers.get(id)?;
-            let attachment = container.attachments.iter().find(|attachment| attachment.network == *network && attachment.ifname == *ifname)?;
+            let attachment =
+                container.attachments.iter().find(|attachment| attachment.network == *network && attachment.ifname == *ifname)?;
             Some((container, attachment))
         })
     }
@@ -326,7 +332,8 @@ impl Desired {
     }
     /// The first published port that is in the way of this one.
     pub fn conflict(&self, wanted: &Published) -> Option<(&PublishKey, &Published)> {
-        let keys = self.index.ports.range((wanted.protocol, wanted.host.first)..=(wanted.protocol, wanted.host.last)).flat_map(|(_, keys)| keys);
+        let keys =
+            self.index.ports.range((wanted.protocol, wanted.host.first)..=(wanted.protocol, wanted.host.last)).flat_map(|(_, keys)| keys);
         keys.filter_map(|key| self.publishes.get_key_value(key)).find(|(_, other)| other.conflicts(wanted))
     }
     /// The addresses that a network's attachments have.
@@ -433,7 +440,11 @@ impl Desired {
             if let Origin::Adopted { id, .. } = &container.origin {
                 self.index.adopted.entry(*id).or_default().insert(container.id.clone());
             }
-            let had = |attachment: &Attachment| before.is_some_and(|before| before.attachments.iter().any(|other| other.network == attachment.network && other.addresses == attachment.addresses));
+            let had = |attachment: &Attachment| {
+                before.is_some_and(|before| {
+                    before.attachments.iter().any(|other| other.network == attachment.network && other.addresses == attachment.addresses)
+                })
+            };
             for attachment in &container.attachments {
                 self.index.members.entry(attachment.network.clone()).or_default().insert((container.id.clone(), attachment.ifname.clone()));
                 for net in &attachment.addresses {

@@ -56,7 +56,9 @@ impl Scope {
                         parts.publishes.extend(desired.publishes_of(&container.id).map(|(key, _)| key.clone()));
                     }
                 }
-                Edit::Publish { container, before, after } => parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container))),
+                Edit::Publish { container, before, after } => {
+                    parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container)))
+                }
                 Edit::Original { .. } => {}
             }
         }
@@ -79,8 +81,16 @@ pub fn expand(desired: &Desired, host: &Host, scope: &Scope) -> Objects {
                 host::expand(&mut objects, desired, host);
             }
             parts.networks.iter().filter_map(|name| desired.networks().get(name)).for_each(|each| network(&mut objects, each, host));
-            parts.containers.iter().filter_map(|id| desired.containers().get(id)).for_each(|each| container(&mut objects, desired, each, host));
-            parts.publishes.iter().filter_map(|key| desired.publishes().get_key_value(key)).for_each(|(key, each)| publish(&mut objects, desired, &key.container, each, host));
+            parts
+                .containers
+                .iter()
+                .filter_map(|id| desired.containers().get(id))
+                .for_each(|each| container(&mut objects, desired, each, host));
+            parts
+                .publishes
+                .iter()
+                .filter_map(|key| desired.publishes().get_key_value(key))
+                .for_each(|(key, each)| publish(&mut objects, desired, &key.container, each, host));
             // What every part stands on.
             if !desired.networks().is_empty() {
                 objects.table = Table::Current;
@@ -209,8 +219,9 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
             objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/disable_ipv6")), "1".to_owned());
         }
     }
-    if container.attachments.len() > 1 && attachment.address(Family::V4).is_some() {
-        // Strict filtering, which a namespace inherits from the host, would drop what comes in on the network that is not the way out.
+    if container.attachments.first() != Some(attachment) && attachment.address(Family::V4).is_some() {
+        // Strict filtering, which a namespace may inherit from the host, would drop what comes in on a network that is not the way out. The
+        // first one needs nothing: it is the way out, or internal; so a second network changes nothing of it, and taking that back neither.
         objects.sysctls.insert(sysctl(&ns, format!("net/ipv4/conf/{ifname}/rp_filter")), "2".to_owned());
     }
 }
@@ -232,3 +243,5 @@ fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,10 @@ impl Ranges {
     /// Its runs that have a number of `first..=last`, as far as they lie in there.
     fn runs_in(&self, first: u128, last: u128) -> impl Iterator<Item = (u128, u128)> {
         let from = self.run_at(first).map_or(first, |(start, _)| start);
-        self.runs.range(from..).take_while(move |(start, _)| **start <= last).map(move |(start, end)| ((*start).max(first), (*end).min(last)))
+        self.runs
+            .range(from..)
+            .take_while(move |(start, _)| **start <= last)
+            .map(move |(start, end)| ((*start).max(first), (*end).min(last)))
     }
     /// Takes a number in.
     pub fn insert(&mut self, value: u128) {
@@ -105,14 +108,14 @@ pub fn default_v6(seed: u64) -> Vec<PoolBase> {
 }
 
 /// The first subnet of the bases that overlaps none of the taken nets. Jumps over a taken net as a whole.
-pub fn choose_subnet<'a>(bases: &[PoolBase], taken: impl Iterator<Item = &'a IpNet> + Clone) -> Option<Subnet> {
+pub fn choose_subnet(bases: &[PoolBase], taken: &[IpNet]) -> Option<Subnet> {
     bases.iter().find_map(|base| {
         let bits = u32::from(base.base.max_prefix_len() - base.prefix);
         let step = 1_u128 << bits;
         let (mut at, end) = (number(base.base.network()), number(base.base.broadcast()));
         while at <= end {
             let net = IpNet::new(address(at, Family::of(base.base.addr())), base.prefix).ok()?;
-            let blocking = taken.clone().filter(|other| net.contains(&other.network()) || other.contains(&net.network()));
+            let blocking = taken.iter().filter(|other| net.contains(&other.network()) || other.contains(&net.network()));
             match blocking.map(|other| number(other.broadcast())).max() {
                 None => return net.to_string().parse().ok(),
                 Some(last) => at = (last.max(at) / step).checked_add(1)?.checked_mul(step)?,

@@ -8,14 +8,14 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-pub mod desired;
 pub mod change;
-pub mod ipam;
-pub mod host;
+pub mod desired;
 pub mod expand;
-pub mod objects;
 pub mod firewall;
-pub mod plan;
-pub mod op;
+pub mod host;
+pub mod ipam;
 pub mod mark;
+pub mod objects;
+pub mod op;
+pub mod plan;
 pub mod show;

@@ -80,3 +80,6 @@ pub fn alias(container: &crate::desired::Container, attachment: &crate::desired:
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
+
+#[cfg(test)]
+mod tests;

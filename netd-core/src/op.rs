@@ -155,7 +155,9 @@ impl fmt::Display for Op {
                 }
                 write!(f, " --orig-port-dst {ports}")
             }
-            Self::FlushAddress(bridge, address) => write!(f, "conntrack -D -s {address}; conntrack -D -r {address}; ip neigh del {address} dev {bridge}"),
+            Self::FlushAddress(bridge, address) => {
+                write!(f, "conntrack -D -s {address}; conntrack -D -r {address}; ip neigh del {address} dev {bridge}")
+            }
             Self::Announce { ns, link, address: IpAddr::V4(address), .. } => {
                 write!(f, "{}arping -U -c 3 -I {link} {address}", Enter(ns))
             }

@@ -5,10 +5,12 @@
 
 mod links;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
+
+use netd_api::publish::{PortRange, Protocol};
 
 use crate::{
-    desired::{Change, Edit},
+    desired::{Change, Edit, Published},
     expand,
     firewall::Element,
     objects::{Address, Filters, Netns, Ns, Objects, Route, Table},
@@ -81,7 +83,13 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     if wanted.filters == Filters::Current && observed.filters != Filters::Current {
         ops.push(Op::PutFilters);
     }
-    ops.extend(wanted.netns.iter().filter(|(path, netns)| **netns == Netns::Made && !observed.netns.contains_key(*path)).map(|(path, _)| Op::AddNetns(path.clone())));
+    ops.extend(
+        wanted
+            .netns
+            .iter()
+            .filter(|(path, netns)| **netns == Netns::Made && !observed.netns.contains_key(*path))
+            .map(|(path, _)| Op::AddNetns(path.clone())),
+    );
     links::born(&mut ops, wanted, observed, &gone);
     // Whether to listen to routers is settled before an interface becomes a router itself: switching that on drops the routes of an
     // interface that does not (addrconf_fixup_forwarding in net/ipv6/addrconf.c).
@@ -100,7 +108,9 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     let has = |address: &Address| observed.addresses.contains(address) && !gone.inside(&address.ns, &address.link);
     let added: Vec<&Address> = wanted.addresses.iter().filter(|address| !has(address)).collect();
     ops.extend(added.iter().map(|address| Op::AddAddress((*address).clone())));
-    let left = |ns: &Ns, link| gone.inside(ns, link) || gone.bridges.contains(&link) || ns.path().is_some_and(|path| !wanted.netns.contains_key(path));
+    let left = |ns: &Ns, link| {
+        gone.inside(ns, link) || gone.bridges.contains(&link) || ns.path().is_some_and(|path| !wanted.netns.contains_key(path))
+    };
     let old = observed.addresses.difference(&wanted.addresses).filter(|address| !left(&address.ns, &address.link));
     ops.extend(old.cloned().map(Op::DelAddress));
     links::up(&mut ops, wanted, observed, &gone);
@@ -117,9 +127,14 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     Plan { ops }
 }
 
-/// What a change leaves behind in tables that are not ours: connections through its ports and of addresses that are free again.
+/// What a change leaves behind in tables that are not ours: connections through its ports, through ports that its plan leads elsewhere, and of
+/// addresses that are free again.
 /// Only a change has such steps; start, drift and repair never forget a connection.
-pub fn aftermath(change: &Change, bridge_of: impl Fn(&netd_api::names::NetworkName) -> Option<netd_api::names::IfName>) -> Vec<Op> {
+pub fn aftermath(
+    change: &Change,
+    plan: &Plan,
+    bridge_of: impl Fn(&netd_api::names::NetworkName) -> Option<netd_api::names::IfName>,
+) -> Vec<Op> {
     let mut ops = Vec::new();
     for edit in &change.edits {
         match edit {
@@ -129,7 +144,8 @@ pub fn aftermath(change: &Change, bridge_of: impl Fn(&netd_api::names::NetworkNa
                 ports: published.host,
             })),
             Edit::Container { before: Some(before), after } => {
-                let kept: BTreeSet<_> = after.iter().flat_map(|after| &after.attachments).flat_map(|attachment| &attachment.addresses).collect();
+                let kept: BTreeSet<_> =
+                    after.iter().flat_map(|after| &after.attachments).flat_map(|attachment| &attachment.addresses).collect();
                 for attachment in &before.attachments {
                     let Some(bridge) = bridge_of(&attachment.network) else { continue };
                     let freed = attachment.addresses.iter().filter(|net| !kept.contains(net));
@@ -139,7 +155,38 @@ pub fn aftermath(change: &Change, bridge_of: impl Fn(&netd_api::names::NetworkNa
             _ => {}
         }
     }
+    let flushed = |protocol, port| {
+        let same = |published: &Published| published.protocol == protocol && (published.host.first..=published.host.last).contains(&port);
+        change.edits.iter().any(|edit| matches!(edit, Edit::Publish { before, after, .. } if before.iter().chain(after).any(same)))
+    };
+    let led_elsewhere: BTreeSet<_> = plan
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::AddElement(Element::Publish(publish)) if !flushed(publish.protocol, publish.port) => {
+                Some((publish.protocol, publish.address, publish.port))
+            }
+            _ => None,
+        })
+        .collect();
+    ops.extend(rows(&led_elsewhere));
     ops
+}
+
+/// One step for each row of ports.
+fn rows(ports: &BTreeSet<(Protocol, Option<IpAddr>, u16)>) -> Vec<Op> {
+    let mut rows: Vec<(Protocol, Option<IpAddr>, PortRange)> = Vec::new();
+    for (protocol, address, port) in ports {
+        match rows.last_mut() {
+            Some((last_protocol, last_address, row))
+                if (*last_protocol, *last_address) == (*protocol, *address) && row.last.checked_add(1) == Some(*port) =>
+            {
+                row.last = *port
+            }
+            _ => rows.push((*protocol, *address, PortRange::one(*port))),
+        }
+    }
+    rows.into_iter().map(|(protocol, address, ports)| Op::FlushPort { protocol, address, ports }).collect()
 }
 
 /// The sysctls of the host itself that a plan is about to change, with their values so far, as edits to be remembered before it is applied.
@@ -156,7 +203,6 @@ pub fn remember(plan: &Plan, observed: &Objects, wanted: &Objects, known: impl F
     }
     change
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,12 @@ fn subnet(desired: &Desired, network: &NetworkName, pool: &Pool) -> SubnetView {
 }
 
 fn member(container: &Container, attachment: &Attachment) -> MemberView {
-    MemberView { container: container.name.clone(), ifname: attachment.ifname.clone(), addresses: attachment.addresses.clone(), mac: attachment.mac }
+    MemberView {
+        container: container.name.clone(),
+        ifname: attachment.ifname.clone(),
+        addresses: attachment.addresses.clone(),
+        mac: attachment.mac,
+    }
 }
 
 /// A container with its interfaces and ports; counters are the daemon's to add.
@@ -102,3 +107,6 @@ pub fn port(desired: &Desired, container: &Container, published: &Published) -> 
         note: if absent { format!("the network namespace {} has gone", container.netns()) } else { String::new() },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,8 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     let id = &spec.name;
     let name = ContainerName::from(id.clone());
     if id.as_str().len() > 63 {
-        return Err(Fault::new(Code::BadRequest, format!("cannot make container {id}: its name has {} bytes", id.as_str().len())).hint("use at most 63, as a host name has (RFC 1123)"));
+        return Err(Fault::new(Code::BadRequest, format!("cannot make container {id}: its name has {} bytes", id.as_str().len()))
+            .hint("use at most 63, as a host name has (RFC 1123)"));
     }
     if let Some(other) = desired.find(&name) {
         return Err(Fault::new(Code::Exists, format!("cannot make container {id}: there is one of that name (id {})", other.id))
@@ -34,24 +35,28 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
         (Source::Made, _) => Origin::Made,
         (_, Some(found)) => {
             // One that netd made is known by its path: it has no number before it is made.
-            let made = found.path.strip_prefix(mark::NETNS_DIR).and_then(|name| desired.containers().get(name.strip_prefix('/')?)).filter(|other| other.origin == Origin::Made);
+            let made = found
+                .path
+                .strip_prefix(mark::NETNS_DIR)
+                .and_then(|name| desired.containers().get(name.strip_prefix('/')?))
+                .filter(|other| other.origin == Origin::Made);
             let mut adopters = desired.adopters(found.id).filter(|other| !desired.is_absent(&other.id));
             if let Some(other) = made.or_else(|| adopters.next()) {
-                return Err(Fault::new(Code::InUse, format!("cannot adopt {}: it is the namespace of container {}", found.path, other.name))
-                    .hint(format!("connect that one to further networks (netctl network connect NET {})", other.name)));
+                return Err(Fault::new(
+                    Code::InUse,
+                    format!("cannot adopt {}: it is the namespace of container {}", found.path, other.name),
+                )
+                .hint(format!("connect that one to further networks (netctl network connect NET {})", other.name)));
             }
             Origin::Adopted { path: found.path.clone(), id: found.id }
         }
-        (_, None) => return Err(Fault::new(Code::BadNamespace, format!("cannot adopt container {id}: its namespace was not found")).hint("give --netns PATH or --pid PID")),
+        (_, None) => {
+            return Err(Fault::new(Code::BadNamespace, format!("cannot adopt container {id}: its namespace was not found"))
+                .hint("give --netns PATH or --pid PID"));
+        }
     };
-    let mut container = Container {
-        id: id.clone(),
-        name,
-        namespace: spec.namespace.clone(),
-        origin,
-        labels: spec.labels.clone(),
-        attachments: Vec::new(),
-    };
+    let mut container =
+        Container { id: id.clone(), name, namespace: spec.namespace.clone(), origin, labels: spec.labels.clone(), attachments: Vec::new() };
     let mut change = Change::default();
     let fallback = "default".parse::<NetworkName>().map_err(|error| Fault::new(Code::BadRequest, error.to_string()))?;
     let default = [AttachSpec::to(fallback.clone())];
@@ -92,26 +97,43 @@ impl PreviewNetworks<'_> {
 }
 
 /// A new attachment, with everything chosen.
-fn attachment(desired: &Desired, container: &Container, network: &Network, spec: &AttachSpec, context: Context<'_>) -> Result<Attachment, Fault> {
+fn attachment(
+    desired: &Desired,
+    container: &Container,
+    network: &Network,
+    spec: &AttachSpec,
+    context: Context<'_>,
+) -> Result<Attachment, Fault> {
     let id = &container.id;
     let refuse = |code, why: String| Fault::new(code, format!("cannot attach {id} to network {}: {why}", network.name));
     let earlier = || container.attachments.iter().filter(|attachment| attachment.network == network.name);
     let ports = desired.member_count(&network.name) + earlier().count();
     if ports >= BRIDGE_PORTS {
-        return Err(refuse(Code::BridgeFull, format!("its bridge {} has {ports} ports, the most that Linux allows", network.bridge)).hint("make another network"));
+        return Err(refuse(Code::BridgeFull, format!("its bridge {} has {ports} ports, the most that Linux allows", network.bridge))
+            .hint("make another network"));
     }
-    let there: BTreeSet<&IfName> = container.attachments.iter().map(|attachment| &attachment.ifname).chain(context.found.into_iter().flat_map(|found| &found.links)).collect();
+    let there: BTreeSet<&IfName> = container
+        .attachments
+        .iter()
+        .map(|attachment| &attachment.ifname)
+        .chain(context.found.into_iter().flat_map(|found| &found.links))
+        .collect();
     if spec.ifname.is_none()
         && let Some(other) = earlier().next()
     {
-        return Err(refuse(Code::Exists, format!("it is attached already, by {}", other.ifname)).hint("name the second interface (ifname=) if you mean two"));
+        return Err(refuse(Code::Exists, format!("it is attached already, by {}", other.ifname))
+            .hint("name the second interface (ifname=) if you mean two"));
     }
     let ifname = match &spec.ifname {
         Some(ifname) if there.contains(ifname) || ifname.as_str() == "lo" => {
-            return Err(refuse(Code::BadInterface, format!("the container has an interface {ifname} already")).hint("choose another ifname="));
+            return Err(
+                refuse(Code::BadInterface, format!("the container has an interface {ifname} already")).hint("choose another ifname=")
+            );
         }
         Some(ifname) => ifname.clone(),
-        None => (0..).find_map(|n| format!("eth{n}").parse().ok().filter(|name| !there.contains(name))).ok_or_else(|| refuse(Code::BadInterface, "no name is free".to_owned()))?,
+        None => (0..)
+            .find_map(|n| format!("eth{n}").parse().ok().filter(|name| !there.contains(name)))
+            .ok_or_else(|| refuse(Code::BadInterface, "no name is free".to_owned()))?,
     };
     let mut addresses = Vec::new();
     let mut statics = spec.addresses.clone();
@@ -151,7 +173,8 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
                 });
                 let last_given = desired.last_given(&network.name, family);
                 ipam::choose_address(pool, with_mine.as_ref().or(used), last_given).ok_or_else(|| {
-                    refuse(Code::Exhausted, format!("no address of {} is free", pool.range)).hint("remove containers, or make a network with a larger subnet")
+                    refuse(Code::Exhausted, format!("no address of {} is free", pool.range))
+                        .hint("remove containers, or make a network with a larger subnet")
                 })?
             }
         };
@@ -159,7 +182,8 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
         addresses.push(IpNet::new(address, prefix).map_err(|error| refuse(Code::BadAddress, error.to_string()))?);
     }
     if let Some(left) = statics.first() {
-        return Err(refuse(Code::BadAddress, format!("{left} is not inside {}, or a second address of one family", subnets(network))).hint("see `netctl network inspect`"));
+        return Err(refuse(Code::BadAddress, format!("{left} is not inside {}, or a second address of one family", subnets(network)))
+            .hint("see `netctl network inspect`"));
     }
     let mac_of = |mac: Mac| match () {
         () if mac == network.mac => Some(format!("bridge {}", network.bridge)),
@@ -169,13 +193,19 @@ fn attachment(desired: &Desired, container: &Container, network: &Network, spec:
     let key = [network.name.as_str(), id.as_str(), ifname.as_str()];
     let mac = match spec.mac {
         Some(mac) => match mac_of(mac) {
-            Some(other) => return Err(refuse(Code::BadAddress, format!("the MAC address {mac} is that of {other}")).hint("choose another mac=, or none to have one chosen")),
+            Some(other) => {
+                return Err(refuse(Code::BadAddress, format!("the MAC address {mac} is that of {other}"))
+                    .hint("choose another mac=, or none to have one chosen"));
+            }
             None => mac,
         },
-        None => mark::macs(&["container", key[0], key[1], key[2]]).find(|mac| mac_of(*mac).is_none()).ok_or_else(|| refuse(Code::Exhausted, "no MAC address is free".to_owned()))?,
+        None => mark::macs(&["container", key[0], key[1], key[2]])
+            .find(|mac| mac_of(*mac).is_none())
+            .ok_or_else(|| refuse(Code::Exhausted, "no MAC address is free".to_owned()))?,
     };
     let slot = slot(desired, container).ok_or_else(|| {
-        refuse(Code::Exhausted, format!("there are {MAX_ATTACHMENTS} attachments, the most that the eBPF maps hold")).hint("remove containers that are no longer needed (netctl container rm)")
+        refuse(Code::Exhausted, format!("there are {MAX_ATTACHMENTS} attachments, the most that the eBPF maps hold"))
+            .hint("remove containers that are no longer needed (netctl container rm)")
     })?;
     Ok(Attachment {
         network: network.name.clone(),
@@ -226,13 +256,17 @@ pub(super) fn disconnect(desired: &Desired, name: &ContainerName, network: &Netw
     after.attachments.retain(|attachment| !meant(attachment));
     if after.attachments.len() == before.attachments.len() {
         let by = ifname.map_or(String::new(), |ifname| format!(" by {ifname}"));
-        return Err(Fault::new(Code::NotFound, format!("container {name} is not attached to network {network}{by}")).hint(format!("see `netctl container inspect {name}`")));
+        return Err(Fault::new(Code::NotFound, format!("container {name} is not attached to network {network}{by}"))
+            .hint(format!("see `netctl container inspect {name}`")));
     }
     let preview = PreviewNetworks { desired, made: None };
     for (_, published) in desired.publishes_of(&before.id) {
         if !publish::reachable(&preview, &after, published) {
-            return Err(Fault::new(Code::InUse, format!("cannot disconnect {name} from network {network}: its published port {} would lead nowhere", published.host))
-                .hint(format!("withdraw it first (netctl unpublish {name}), or connect another network before")));
+            return Err(Fault::new(
+                Code::InUse,
+                format!("cannot disconnect {name} from network {network}: its published port {} would lead nowhere", published.host),
+            )
+            .hint(format!("withdraw it first (netctl unpublish {name}), or connect another network before")));
         }
     }
     Ok(Change { edits: vec![Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) }] })
@@ -259,7 +293,8 @@ pub(super) fn alter(desired: &Desired, name: &ContainerName, wanted: &ContainerC
 /// Its published ports go first, then itself.
 pub(super) fn remove(desired: &Desired, container: &Arc<Container>) -> Change {
     let id: &ContainerId = &container.id;
-    let ports = desired.publishes_of(id).map(|(_, published)| Edit::Publish { container: id.clone(), before: Some(*published), after: None });
+    let ports =
+        desired.publishes_of(id).map(|(_, published)| Edit::Publish { container: id.clone(), before: Some(*published), after: None });
     let mut edits: Vec<Edit> = ports.collect();
     edits.push(Edit::Container { before: Some(Arc::clone(container)), after: None });
     Change { edits }

@@ -31,13 +31,17 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
     let name = &spec.name;
     let refuse = |code, why: String| Fault::new(code, format!("cannot create network {name}: {why}"));
     if desired.networks().contains_key(name) {
-        return Err(refuse(Code::Exists, "there is one of that name".to_owned()).hint(format!("see `netctl network inspect {name}`, or choose another name")));
+        return Err(refuse(Code::Exists, "there is one of that name".to_owned())
+            .hint(format!("see `netctl network inspect {name}`, or choose another name")));
     }
     if RESERVED.contains(&name.as_str()) {
-        return Err(refuse(Code::BadRequest, "the name is reserved".to_owned()).hint("choose a name other than host and none, which mean something else to container runtimes"));
+        return Err(refuse(Code::BadRequest, "the name is reserved".to_owned())
+            .hint("choose a name other than host and none, which mean something else to container runtimes"));
     }
     if spec.internal && !spec.routed.is_empty() {
-        return Err(refuse(Code::BadRequest, "an internal network cannot be routed".to_owned()).hint("choose one of --internal and --routed"));
+        return Err(
+            refuse(Code::BadRequest, "an internal network cannot be routed".to_owned()).hint("choose one of --internal and --routed")
+        );
     }
     let bridge = bridge(desired, spec, context)?;
     let subnets = subnets(desired, spec, context)?;
@@ -51,12 +55,16 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
             && subnets.iter().any(|subnet| subnet.family() == family)
             && !(least..=MTU_MAX).contains(&mtu)
         {
-            return Err(refuse(Code::BadRequest, format!("an MTU of {mtu} bytes is out of range")).hint(format!("use {least} to {MTU_MAX}")));
+            return Err(
+                refuse(Code::BadRequest, format!("an MTU of {mtu} bytes is out of range")).hint(format!("use {least} to {MTU_MAX}"))
+            );
         }
     }
-    let routed: BTreeSet<Family> = spec.routed.iter().copied().filter(|family| subnets.iter().any(|subnet| subnet.family() == *family)).collect();
+    let routed: BTreeSet<Family> =
+        spec.routed.iter().copied().filter(|family| subnets.iter().any(|subnet| subnet.family() == *family)).collect();
     if routed.is_empty() && !spec.routed.is_empty() {
-        return Err(refuse(Code::BadRequest, "it shall be routed in a family that it has no subnet of".to_owned()).hint("add a --subnet of that family, or --ipv6"));
+        return Err(refuse(Code::BadRequest, "it shall be routed in a family that it has no subnet of".to_owned())
+            .hint("add a --subnet of that family, or --ipv6"));
     }
     Ok(Network {
         name: name.clone(),
@@ -74,7 +82,10 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
 
 fn bridge(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Result<netd_api::names::IfName, Fault> {
     let name = spec.bridge.clone().unwrap_or_else(|| mark::bridge_name(&spec.name));
-    let refuse = |why: String| Err(Fault::new(Code::BadInterface, format!("cannot create network {}: interface name {name} {why}", spec.name)).hint("choose another --bridge"));
+    let refuse = |why: String| {
+        Err(Fault::new(Code::BadInterface, format!("cannot create network {}: interface name {name} {why}", spec.name))
+            .hint("choose another --bridge"))
+    };
     if context.host.foreign_links.contains(&name) {
         return refuse("is taken on this host".to_owned());
     }
@@ -92,15 +103,18 @@ fn subnets(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Resul
     let ours = || desired.networks().values().flat_map(|network| network.pools.iter().map(move |pool| (network, pool.subnet)));
     for family in Family::BOTH {
         if spec.subnets.iter().filter(|subnet| subnet.family() == family).count() > 1 {
-            return Err(refuse(Code::BadRequest, "it has two subnets of one family".to_owned()).hint("give at most one IPv4 and one IPv6 subnet, or make two networks"));
+            return Err(refuse(Code::BadRequest, "it has two subnets of one family".to_owned())
+                .hint("give at most one IPv4 and one IPv6 subnet, or make two networks"));
         }
     }
     for subnet in &spec.subnets {
         if let Some((other, theirs)) = ours().find(|(_, other)| subnet.overlaps(other.net())) {
-            return Err(refuse(Code::SubnetOverlap, format!("subnet {subnet} overlaps {theirs} of network {}", other.name)).hint("choose another subnet, or none to have one chosen"));
+            return Err(refuse(Code::SubnetOverlap, format!("subnet {subnet} overlaps {theirs} of network {}", other.name))
+                .hint("choose another subnet, or none to have one chosen"));
         }
         if let Some(taken) = ipam::overlap(context.host, *subnet) {
-            return Err(refuse(Code::SubnetOverlap, format!("subnet {subnet} overlaps {} ({})", taken.net, taken.by)).hint("choose another subnet, or none to have one chosen"));
+            return Err(refuse(Code::SubnetOverlap, format!("subnet {subnet} overlaps {} ({})", taken.net, taken.by))
+                .hint("choose another subnet, or none to have one chosen"));
         }
     }
     let mut subnets = spec.subnets.clone();
@@ -115,8 +129,9 @@ fn subnets(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Resul
     for family in choose {
         let bases: Vec<_> = context.pools.iter().copied().filter(|base| Family::of(base.base.addr()) == family).collect();
         let taken: Vec<IpNet> = ours().map(|(_, subnet)| subnet.net()).chain(context.host.taken.iter().map(|taken| taken.net)).collect();
-        let subnet = ipam::choose_subnet(&bases, taken.iter()).ok_or_else(|| {
-            refuse(Code::Exhausted, "every subnet of the address pools is taken".to_owned()).hint("give --subnet, or add to `pools` in netd.toml")
+        let subnet = ipam::choose_subnet(&bases, &taken).ok_or_else(|| {
+            refuse(Code::Exhausted, "every subnet of the address pools is taken".to_owned())
+                .hint("give --subnet, or add to `pools` in netd.toml")
         })?;
         subnets.push(subnet);
     }
@@ -132,22 +147,34 @@ fn pool(spec: &NetworkSpec, subnet: Subnet, subnets: &[Subnet]) -> Result<Pool, 
     let of_family = |net: &IpNet| Family::of(net.addr()) == subnet.family();
     let (first, last) = ipam::usable(subnet.net());
     let mut ranges = spec.ip_ranges.iter().filter(|range| of_family(range));
-    let host_bits = |what: &str, net: &IpNet| (net.trunc() != *net).then(|| refuse(format!("the {what} {net} has host bits set")).hint(format!("did you mean {}?", net.trunc())));
-    if let Some(fault) = spec.ip_ranges.iter().find_map(|range| host_bits("IP range", range)).or_else(|| spec.excludes.iter().find_map(|net| host_bits("excluded", net))) {
+    let host_bits = |what: &str, net: &IpNet| {
+        (net.trunc() != *net).then(|| refuse(format!("the {what} {net} has host bits set")).hint(format!("did you mean {}?", net.trunc())))
+    };
+    if let Some(fault) = spec
+        .ip_ranges
+        .iter()
+        .find_map(|range| host_bits("IP range", range))
+        .or_else(|| spec.excludes.iter().find_map(|net| host_bits("excluded", net)))
+    {
         return Err(fault);
     }
     let range = match (ranges.next(), ranges.next()) {
         (None, _) => subnet.net(),
         (Some(range), None) if subnet.net().contains(range) => *range,
-        (Some(range), None) => return Err(refuse(format!("the IP range {range} is not inside {}", list(subnets))).hint("choose a range inside the subnet")),
-        (Some(_), Some(_)) => return Err(refuse(format!("there are two IP ranges for {subnet}")).hint("give one, and take addresses out with --exclude")),
+        (Some(range), None) => {
+            return Err(refuse(format!("the IP range {range} is not inside {}", list(subnets))).hint("choose a range inside the subnet"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(refuse(format!("there are two IP ranges for {subnet}")).hint("give one, and take addresses out with --exclude"));
+        }
     };
     let excludes: Vec<IpNet> = spec.excludes.iter().filter(|net| of_family(net)).copied().collect();
     if let Some(outside) = excludes.iter().find(|net| !subnet.net().contains(*net)) {
         return Err(refuse(format!("the excluded {outside} is not inside {}", list(subnets))).hint("exclude addresses of the subnet only"));
     }
     if excludes.len() > EXCLUDES_MOST {
-        return Err(refuse(format!("{} excludes are too many", excludes.len())).hint(format!("give at most {EXCLUDES_MOST}; one CIDR can stand for many addresses")));
+        return Err(refuse(format!("{} excludes are too many", excludes.len()))
+            .hint(format!("give at most {EXCLUDES_MOST}; one CIDR can stand for many addresses")));
     }
     let mut gateways = spec.gateways.iter().filter(|gateway| Family::of(**gateway) == subnet.family());
     let gateway = match (gateways.next(), gateways.next()) {
@@ -156,23 +183,34 @@ fn pool(spec: &NetworkSpec, subnet: Subnet, subnets: &[Subnet]) -> Result<Pool, 
         // Two addresses and no way out: both are for containers, as a point-to-point link between them.
         (None, _) if spec.internal && ipam::is_point_to_point(subnet.net()) => None,
         (None, _) => Some(ipam::default_gateway(subnet, &excludes).ok_or_else(|| {
-            Fault::new(Code::Exhausted, format!("cannot create network {}: no address of {subnet} is left for the gateway", spec.name)).hint("exclude less")
+            Fault::new(Code::Exhausted, format!("cannot create network {}: no address of {subnet} is left for the gateway", spec.name))
+                .hint("exclude less")
         })?),
     };
     let pool = Pool { subnet, gateway, range, excludes };
     if ipam::free(&pool, None) == 0 {
-        return Err(Fault::new(Code::Exhausted, format!("cannot create network {}: {subnet} has no address left for a container", spec.name))
-            .hint("take a larger range, or exclude less"));
+        return Err(Fault::new(
+            Code::Exhausted,
+            format!("cannot create network {}: {subnet} has no address left for a container", spec.name),
+        )
+        .hint("take a larger range, or exclude less"));
     }
     Ok(pool)
 }
 
-fn check_gateway(gateway: IpAddr, subnet: Subnet, (first, last): (u128, u128), subnets: &[Subnet], refuse: &impl Fn(String) -> Fault) -> Result<IpAddr, Fault> {
+fn check_gateway(
+    gateway: IpAddr,
+    subnet: Subnet,
+    (first, last): (u128, u128),
+    subnets: &[Subnet],
+    refuse: &impl Fn(String) -> Fault,
+) -> Result<IpAddr, Fault> {
     if !subnet.contains(gateway) {
         return Err(refuse(format!("the gateway {gateway} is not inside {}", list(subnets))).hint("choose an address of the subnet"));
     }
     if !(first..=last).contains(&crate::desired::number(gateway)) {
-        return Err(refuse(format!("the gateway {gateway} is the network's own or its broadcast address")).hint("choose another address of the subnet"));
+        return Err(refuse(format!("the gateway {gateway} is the network's own or its broadcast address"))
+            .hint("choose another address of the subnet"));
     }
     Ok(gateway)
 }
@@ -181,11 +219,16 @@ fn check_gateway(gateway: IpAddr, subnet: Subnet, (first, last): (u128, u128), s
 fn unplaced(spec: &NetworkSpec, subnets: &[Subnet]) -> Result<(), Fault> {
     let missing = |family| !subnets.iter().any(|subnet| subnet.family() == family);
     let given = spec.gateways.iter().copied().map(|gateway| ("gateway", gateway));
-    let given = given.chain(spec.ip_ranges.iter().map(|net| ("IP range", net.addr()))).chain(spec.excludes.iter().map(|net| ("excluded address", net.addr())));
+    let given = given
+        .chain(spec.ip_ranges.iter().map(|net| ("IP range", net.addr())))
+        .chain(spec.excludes.iter().map(|net| ("excluded address", net.addr())));
     match given.into_iter().find(|(_, address)| missing(Family::of(*address))) {
         None => Ok(()),
-        Some((what, address)) => Err(Fault::new(Code::BadAddress, format!("cannot create network {}: the {what} {address} is not inside {}", spec.name, list(subnets)))
-            .hint("add a --subnet of its family")),
+        Some((what, address)) => Err(Fault::new(
+            Code::BadAddress,
+            format!("cannot create network {}: the {what} {address} is not inside {}", spec.name, list(subnets)),
+        )
+        .hint("add a --subnet of its family")),
     }
 }
 
@@ -197,8 +240,8 @@ pub(super) fn remove(desired: &Desired, name: &NetworkName) -> Result<Change, Fa
     let network = desired.networks().get(name).ok_or_else(|| missing(name))?;
     if let Some((container, _)) = desired.members(name).next() {
         let count = desired.member_count(name);
-        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        return Err(Fault::new(Code::InUse, format!("cannot remove network {name}: container {}{others} is attached", container.name))
+        let others = if count > 1 { format!(" and {} more are", count - 1) } else { " is".to_owned() };
+        return Err(Fault::new(Code::InUse, format!("cannot remove network {name}: container {}{others} attached", container.name))
             .hint(format!("disconnect first (netctl network disconnect {name} {})", container.name)));
     }
     Ok(Change { edits: vec![Edit::Network { before: Some(Arc::clone(network)), after: None }] })
@@ -210,5 +253,6 @@ pub(super) fn prune(desired: &Desired) -> Change {
 }
 
 pub(super) fn missing(name: &NetworkName) -> Fault {
-    Fault::new(Code::NotFound, format!("there is no network {name}")).hint(format!("make it (netctl network create {name}), or see `netctl network ls`"))
+    Fault::new(Code::NotFound, format!("there is no network {name}"))
+        .hint(format!("make it (netctl network create {name}), or see `netctl network ls`"))
 }

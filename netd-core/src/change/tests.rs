@@ -3,6 +3,7 @@
 use netd_api::{
     fault::{Code, Fault},
     message::Request,
+    publish::PortRange,
 };
 
 use super::{Context, change};
@@ -27,7 +28,11 @@ fn host() -> Host {
 
 fn ask(desired: &Desired, request: &Request) -> Result<Change, Fault> {
     let pools = crate::ipam::default_v4().into_iter().chain(crate::ipam::default_v6(7)).collect::<Vec<_>>();
-    let found = Found { path: "/proc/7/ns/net".to_owned(), id: NetnsId { dev: 4, ino: 7 }, links: ["lo", "eth0"].iter().map(|name| name.parse().unwrap()).collect() };
+    let found = Found {
+        path: "/proc/7/ns/net".to_owned(),
+        id: NetnsId { dev: 4, ino: 7 },
+        links: ["lo", "eth0"].iter().map(|name| name.parse().unwrap()).collect(),
+    };
     change(desired, request, Context { host: &host(), pools: &pools, found: Some(&found), busy: &[] })
 }
 
@@ -59,6 +64,8 @@ fn usual() -> Desired {
         container(r#"{"name":"a","networks":[{"network":"web"}],"publish":["8080:80","127.0.0.1:9090:90"]}"#),
         container(r#"{"name":"hidden","networks":[{"network":"in"}]}"#),
         container(r#"{"name":"sixer","networks":[{"network":"six"}]}"#),
+        network(r#"{"name":"kept","subnets":["10.7.0.0/24"],"excludes":["10.7.0.8/30"]}"#),
+        container(r#"{"name":"named","netns":{"pid":7},"networks":[{"network":"kept","mac":"02:00:00:00:00:0a"}]}"#),
     ])
 }
 
@@ -68,7 +75,7 @@ fn refused(request: &Request, code: Code, words: &str) {
     let fault = ask(&desired, request).expect_err("it was not refused");
     assert_eq!(fault.code, code, "{fault}");
     assert!(fault.what.contains(words), "{:?} does not say {words:?}", fault.what);
-    assert!(!fault.hint.is_empty() || code == Code::BadAddress || code == Code::BadRequest, "{fault:?} says nothing of what to do");
+    assert!(!fault.hint.is_empty(), "{fault:?} says nothing of what to do");
 }
 
 #[test]
@@ -79,7 +86,11 @@ fn bad_networks_are_refused() {
         (r#"{"name":"x","subnets":["192.0.0.0/16"]}"#, Code::SubnetOverlap, "overlaps 192.0.2.0/24 (address of up0)"),
         (r#"{"name":"x","subnets":["10.200.0.0/24"]}"#, Code::SubnetOverlap, "resolver 10.200.0.53"),
         (r#"{"name":"x","subnets":["10.1.0.0/24","10.2.0.0/24"]}"#, Code::BadRequest, "two subnets of one family"),
-        (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.2.0.1"]}"#, Code::BadAddress, "gateway 10.2.0.1 is not inside 10.1.0.0/24"),
+        (
+            r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.2.0.1"]}"#,
+            Code::BadAddress,
+            "gateway 10.2.0.1 is not inside 10.1.0.0/24",
+        ),
         (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.1.0.255"]}"#, Code::BadAddress, "broadcast"),
         (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["fd00::1"]}"#, Code::BadAddress, "gateway fd00::1 is not inside"),
         (r#"{"name":"x","subnets":["10.1.0.0/24"],"ip_ranges":["10.1.0.0/16"]}"#, Code::BadAddress, "IP range 10.1.0.0/16 is not inside"),
@@ -91,6 +102,25 @@ fn bad_networks_are_refused() {
         (r#"{"name":"x","bridge":"docker0"}"#, Code::BadInterface, "docker0 is taken"),
         (r#"{"name":"x","bridge":"nd-anchor"}"#, Code::BadInterface, "reserved"),
         (r#"{"name":"x","internal":true,"routed":["v4"]}"#, Code::BadRequest, "internal network cannot be routed"),
+        (r#"{"name":"x","routed":["v6"]}"#, Code::BadRequest, "a family that it has no subnet of"),
+        (r#"{"name":"host"}"#, Code::BadRequest, "the name is reserved"),
+        (r#"{"name":"none"}"#, Code::BadRequest, "the name is reserved"),
+        (r#"{"name":"x","bridge":"lo"}"#, Code::BadInterface, "reserved"),
+        (r#"{"name":"x","bridge":"ndv1"}"#, Code::BadInterface, "reserved"),
+        (
+            r#"{"name":"x","subnets":["10.1.0.0/24"],"ip_ranges":["10.1.0.5/28"]}"#,
+            Code::BadAddress,
+            "IP range 10.1.0.5/28 has host bits set",
+        ),
+        (
+            r#"{"name":"x","subnets":["10.1.0.0/24"],"excludes":["10.1.0.5/28"]}"#,
+            Code::BadAddress,
+            "excluded 10.1.0.5/28 has host bits set",
+        ),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"ip_ranges":["10.1.0.0/28","10.1.0.16/28"]}"#, Code::BadAddress, "two IP ranges"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"gateways":["10.1.0.1","10.1.0.2"]}"#, Code::BadAddress, "two gateways"),
+        (r#"{"name":"x","subnets":["10.1.0.0/24"],"ip_ranges":["fd00::/120"]}"#, Code::BadAddress, "IP range fd00:: is not inside"),
+        (r#"{"name":"x","mtu":65536}"#, Code::BadRequest, "MTU of 65536"),
     ] {
         refused(&network(json), code, words);
     }
@@ -108,10 +138,49 @@ fn bad_containers_are_refused() {
         (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.0.7"]}]}"#, Code::BadAddress, "broadcast"),
         (r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.1.2"]}]}"#, Code::BadAddress, "not inside 10.9.0.0/29"),
         (r#"{"name":"x","networks":[{"network":"web","addresses":["fd00::2"]}]}"#, Code::BadAddress, "fd00::2 is not inside"),
-        (r#"{"name":"x","networks":[{"network":"web","ifname":"net0"},{"network":"in","ifname":"net0"}]}"#, Code::BadInterface, "has an interface net0"),
-        (r#"{"name":"x","netns":{"pid":7},"networks":[{"network":"web","ifname":"eth0"}]}"#, Code::BadInterface, "has an interface eth0"),
+        (
+            r#"{"name":"x","networks":[{"network":"web","addresses":["10.9.0.5","10.9.0.6"]}]}"#,
+            Code::BadAddress,
+            "second address of one family",
+        ),
+        (
+            r#"{"name":"x","networks":[{"network":"kept","addresses":["10.7.0.9"]}]}"#,
+            Code::BadAddress,
+            "10.7.0.9 is excluded (10.7.0.8/30)",
+        ),
+        (r#"{"name":"x","networks":[{"network":"web"},{"network":"web"}]}"#, Code::Exists, "attached already, by eth1"),
+        (r#"{"name":"x","networks":[{"network":"web","ifname":"lo"}]}"#, Code::BadInterface, "has an interface lo"),
+        (
+            r#"{"name":"x","networks":[{"network":"kept","mac":"02:00:00:00:00:0a"}]}"#,
+            Code::BadAddress,
+            "MAC address 02:00:00:00:00:0a is that of named",
+        ),
+        (
+            r#"{"name":"x","networks":[{"network":"kept","mac":"02:00:00:00:00:01"},{"network":"kept","ifname":"x0","mac":"02:00:00:00:00:01"}]}"#,
+            Code::BadAddress,
+            "is that of x",
+        ),
+        (
+            r#"{"name":"y","netns":{"path":"/proc/7/ns/net"},"networks":[{"network":"web"}]}"#,
+            Code::InUse,
+            "it is the namespace of container named",
+        ),
+        (
+            r#"{"name":"x","networks":[{"network":"web"}],"publish":["0.0.0.0:8080:80"]}"#,
+            Code::PortTaken,
+            "port 8080 is published for container a",
+        ),
+        (
+            r#"{"name":"x","networks":[{"network":"web","ifname":"net0"},{"network":"in","ifname":"net0"}]}"#,
+            Code::BadInterface,
+            "has an interface net0",
+        ),
         (r#"{"name":"x","networks":[{"network":"web"}],"publish":["8080:80"]}"#, Code::PortTaken, "port 8080 is published for container a"),
-        (r#"{"name":"x","networks":[{"network":"web"}],"publish":["81:80","81:82"]}"#, Code::PortTaken, "port 81 is published for container x"),
+        (
+            r#"{"name":"x","networks":[{"network":"web"}],"publish":["81:80","81:82"]}"#,
+            Code::PortTaken,
+            "port 81 is published for container x",
+        ),
     ] {
         refused(&container(json), code, words);
     }
@@ -128,6 +197,7 @@ fn bad_publishes_are_refused() {
         ("a", "[::1]:80:80", Code::Impossible, "no route_localnet"),
         ("a", "[fe80::1]:80:80", Code::Impossible, "link-local"),
         ("a", "224.0.0.1:80:80", Code::Impossible, "no address of a host"),
+        ("a", "10.9.0.2:80:80", Code::Impossible, "address of network web, not of the host"),
         ("a", "[fd00::1]:80:80", Code::Impossible, "no IPv6 address"),
         ("sixer", "127.0.0.1:80:80", Code::Impossible, "no IPv4 address"),
         ("hidden", "80", Code::Impossible, "internal networks only"),
@@ -145,6 +215,56 @@ fn the_same_port_on_two_loopback_addresses_and_in_two_protocols_is_no_conflict()
         desired.apply(&change);
     }
     assert_eq!(desired.publishes().len(), 5);
+}
+
+#[test]
+fn an_interface_that_an_adopted_namespace_has_is_taken() {
+    let desired = after(&[network(r#"{"name":"web"}"#)]);
+    let fault = ask(&desired, &container(r#"{"name":"x","netns":{"pid":7},"networks":[{"network":"web","ifname":"eth0"}]}"#)).unwrap_err();
+    assert_eq!(fault.code, Code::BadInterface);
+    assert!(fault.what.contains("has an interface eth0"), "{fault}");
+    let change = ask(&desired, &container(r#"{"name":"x","netns":{"pid":7},"networks":[{"network":"web"}]}"#)).unwrap();
+    assert!(
+        matches!(&change.edits[0], crate::desired::Edit::Container { after: Some(x), .. } if x.attachments[0].ifname.as_str() == "eth1")
+    );
+}
+
+#[test]
+fn a_namespace_that_netd_made_cannot_be_adopted_too() {
+    let desired = usual();
+    let found = Found { path: "/run/netns/a".to_owned(), id: NetnsId { dev: 4, ino: 8 }, links: [].into() };
+    let request = container(r#"{"name":"x","netns":{"path":"/run/netns/a"}}"#);
+    let fault = change(&desired, &request, Context { host: &host(), pools: &[], found: Some(&found), busy: &[] }).unwrap_err();
+    assert_eq!(fault.code, Code::InUse);
+    assert!(fault.what.contains("it is the namespace of container a"), "{fault}");
+}
+
+#[test]
+fn the_same_port_of_all_ipv4_and_of_all_ipv6_addresses_is_no_conflict() {
+    let mut desired = after(&[
+        network(r#"{"name":"web","subnets":["10.9.0.0/29","fd00:9::/64"]}"#),
+        container(r#"{"name":"a","networks":[{"network":"web"}],"publish":["0.0.0.0:80:80"]}"#),
+    ]);
+    let change = ask(&desired, &publish("a", "[::]:80:81")).unwrap();
+    desired.apply(&change);
+    for spec in ["80:80", "127.0.0.1:80:80", "[fd00:5::1]:80:80"] {
+        assert_eq!(ask(&desired, &publish("a", spec)).unwrap_err().code, Code::PortTaken, "{spec}");
+    }
+}
+
+#[test]
+fn rows_of_free_ports_are_found_around_what_is_taken() {
+    let range = |first, last| PortRange { first, last };
+    let mut taken = crate::ipam::Ranges::default();
+    [1000, 1003, 1004, 1008].into_iter().for_each(|port| taken.insert(port));
+    let free = |count, others: &[PortRange]| super::publish::free(count, (1000, 1012), Some(&taken), others);
+    assert_eq!(free(1, &[]), Some(range(1001, 1001)));
+    assert_eq!(free(3, &[]), Some(range(1005, 1007)));
+    assert_eq!(free(4, &[]), Some(range(1009, 1012)));
+    assert_eq!(free(5, &[]), None);
+    assert_eq!(free(2, &[range(900, 1001), range(1006, 1009)]), Some(range(1010, 1011)));
+    assert_eq!(super::publish::free(65_536, (1, 65535), None, &[]), None);
+    assert_eq!(super::publish::free(2, (65534, 65535), None, &[range(65534, 65534)]), None);
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn v6(uplink: &netd_api::names::IfName, host: &Host) -> String {
 pub fn given_back(desired: &Desired, host: &Host) -> Change {
     let wanted = wanted_sysctls(desired, host);
     let back = desired.originals().iter().filter(|(sysctl, _)| !wanted.contains_key(*sysctl));
-    Change { edits: back.map(|(sysctl, value)| Edit::Original { sysctl: sysctl.clone(), before: Some(value.clone()), after: None }).collect() }
+    Change {
+        edits: back.map(|(sysctl, value)| Edit::Original { sysctl: sysctl.clone(), before: Some(value.clone()), after: None }).collect(),
+    }
 }
 
 /// Whether a sysctl is the host's own, so that its value before ours must be remembered: not one of an interface that goes with us.

@@ -78,11 +78,12 @@ fn pool_of(subnet: &str) -> Pool {
 
 #[test]
 fn a_subnet_is_chosen_around_everything_that_is_taken() {
-    let taken: Vec<IpNet> = ["10.80.0.0/16", "10.81.0.0/24", "10.81.1.128/25", "0.0.0.0/32"].iter().map(|net| net.parse().unwrap()).collect();
-    assert_eq!(choose_subnet(&default_v4(), taken.iter()).unwrap().to_string(), "10.81.2.0/24");
+    let taken: Vec<IpNet> =
+        ["10.80.0.0/16", "10.81.0.0/24", "10.81.1.128/25", "0.0.0.0/32"].iter().map(|net| net.parse().unwrap()).collect();
+    assert_eq!(choose_subnet(&default_v4(), &taken).unwrap().to_string(), "10.81.2.0/24");
     let all: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "172.16.0.0/12".parse().unwrap()];
-    assert_eq!(choose_subnet(&default_v4(), all.iter()), None);
-    let six = choose_subnet(&default_v6(0x12_3456_789a), [].iter()).unwrap();
+    assert_eq!(choose_subnet(&default_v4(), &all), None);
+    let six = choose_subnet(&default_v6(0x12_3456_789a), &[]).unwrap();
     assert_eq!(six.to_string(), "fd12:3456:789a::/64");
 }
 
@@ -128,7 +129,7 @@ proptest! {
     #[test]
     fn a_chosen_subnet_overlaps_nothing(taken in prop::collection::vec((10..=10_u8, 80..90_u8, any::<u8>(), 10..25_u8), 0..12)) {
         let taken: Vec<IpNet> = taken.iter().map(|(a, b, c, length)| format!("{a}.{b}.{c}.0/{length}").parse::<IpNet>().unwrap().trunc()).collect();
-        if let Some(subnet) = choose_subnet(&default_v4(), taken.iter()) {
+        if let Some(subnet) = choose_subnet(&default_v4(), &taken) {
             prop_assert!(taken.iter().all(|net| !subnet.overlaps(*net)));
         }
     }

@@ -47,7 +47,8 @@ fn step(desired: &mut Desired, request: &Request) -> String {
         steps = plan(&everything(desired), &before);
     }
     desired.apply(&given_back(desired, &host()));
-    steps.ops.extend(aftermath(&change, |name| bridges.get(name).map(|network| network.bridge.clone())));
+    let after = aftermath(&change, &steps, |name| bridges.get(name).map(|network| network.bridge.clone()));
+    steps.ops.extend(after);
     steps.to_string()
 }
 
@@ -103,7 +104,7 @@ fn a_part_of_the_wish_is_the_same_as_that_part_of_everything() {
     let all = plan(&everything(&desired), &before);
     let mut beside = Objects { table: before.table, filters: before.filters, ..Objects::default() };
     beside.bridges.clone_from(&before.bridges);
-    let mut with_bridge = part.clone();
+    let mut with_bridge = part;
     with_bridge.bridges.clone_from(&before.bridges);
     assert_eq!(plan(&with_bridge, &beside), all);
 }
