@@ -85,9 +85,13 @@ pub fn run(flags: &Flags) -> Result<(), DaemonError> {
     check_process()?;
     let logs = Logs::start(config.log_level, config.log_format);
     let listener = socket::listen(&config.socket)?;
+    let inode = |path| fs::metadata(path).map(|meta| meta.ino()).ok();
+    let ours = inode(&config.socket);
     let ended = serve(flags, config.clone(), &logs, listener);
-    // The socket's file without a listener would be replaced by the next daemon; without the file, clients hear that nobody is there.
-    let _gone = fs::remove_file(&config.socket);
+    // A socket without a listener would be replaced by the next daemon; without the file, clients hear at once that nobody is there.
+    if ours.is_some() && inode(&config.socket) == ours {
+        let _gone = fs::remove_file(&config.socket);
+    }
     ended
 }
 
