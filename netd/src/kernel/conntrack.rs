@@ -174,7 +174,10 @@ fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
             let concerned = |connection: &Connection| {
                 connection.protocol == Some(protocol)
                     && of_protocol.iter().any(|(_, address, ports)| {
-                        let here = address.map_or_else(|| locals.contains(&connection.to) || connection.to.is_loopback(), |address| address == connection.to);
+                        let here = address.map_or_else(
+                            || locals.contains(&connection.to) || connection.to.is_loopback(),
+                            |address| address == connection.to,
+                        );
                         here && (ports.first..=ports.last).contains(&connection.to_port)
                     })
             };

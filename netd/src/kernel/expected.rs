@@ -22,8 +22,8 @@ pub(crate) struct Expected(Arc<Mutex<Inner>>);
 struct Inner {
     /// The host's sysctls as they should be.
     sysctls: BTreeMap<String, String>,
-    /// Counts changes to the keys above.
-    generation: u64,
+    /// Keys that came (true) and went since they were last asked for.
+    changes: Vec<(String, bool)>,
     /// Numbers of links that we delete.
     deleting: VecDeque<(u32, Instant)>,
     /// Netlink ports of our sockets, old ones first.
@@ -43,7 +43,7 @@ impl Expected {
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
         let mut inner = self.lock();
         if inner.sysctls.insert(key.to_owned(), value.to_owned()).is_none() {
-            inner.generation += 1;
+            inner.changes.push((key.to_owned(), true));
         }
     }
 
@@ -51,14 +51,15 @@ impl Expected {
     pub(crate) fn sysctls(&self, wanted: &Objects) {
         let of_host = |(sysctl, value): (&Sysctl, &String)| (sysctl.ns == Ns::Host).then(|| (sysctl.key.clone(), value.clone()));
         let mut inner = self.lock();
-        inner.sysctls = wanted.sysctls.iter().filter_map(of_host).collect();
-        inner.generation += 1;
+        let before = std::mem::replace(&mut inner.sysctls, wanted.sysctls.iter().filter_map(of_host).collect());
+        let gone: Vec<_> = before.keys().filter(|key| !inner.sysctls.contains_key(*key)).map(|key| (key.clone(), false)).collect();
+        let come: Vec<_> = inner.sysctls.keys().filter(|key| !before.contains_key(*key)).map(|key| (key.clone(), true)).collect();
+        inner.changes.extend(gone.into_iter().chain(come));
     }
 
-    /// The sysctls to watch, if they are others than at this generation; and the generation.
-    pub(crate) fn watched(&self, generation: u64) -> Option<(u64, Vec<String>)> {
-        let inner = self.lock();
-        (inner.generation != generation).then(|| (inner.generation, inner.sysctls.keys().cloned().collect()))
+    /// The keys that came (true) and went since the last time this was asked, in order.
+    pub(crate) fn take_changes(&self) -> Vec<(String, bool)> {
+        std::mem::take(&mut self.lock().changes)
     }
 
     /// What a sysctl should be; none where nobody cares.
@@ -68,19 +69,19 @@ impl Expected {
 
     /// The sysctls of an interface, or of `all`.
     pub(crate) fn keys_of(&self, interface: &str) -> Vec<String> {
-        let part = format!("/conf/{interface}/");
-        self.lock().sysctls.keys().filter(|key| key.contains(&part)).cloned().collect()
+        self.lock().keys_of(interface)
     }
 
     /// A link of the host's namespace is about to be deleted; its sysctls go with it.
     pub(crate) fn deletion(&self, index: u32, name: &str) {
-        let part = format!("/conf/{name}/");
         let mut inner = self.lock();
         let now = Instant::now();
         inner.deleting.retain(|(_, since)| now.duration_since(*since) < ECHO);
         inner.deleting.push_back((index, now));
-        inner.sysctls.retain(|key, _| !key.contains(&part));
-        inner.generation += 1;
+        for key in inner.keys_of(name) {
+            inner.sysctls.remove(&key);
+            inner.changes.push((key, false));
+        }
     }
 
     /// Whether we delete this link, or did so a moment ago.
@@ -108,9 +109,9 @@ impl Expected {
         self.lock().nft_ran = Some(Instant::now());
     }
 
-    /// Whether what an `nft` did may be ours.
+    /// Whether what an `nft` did may be ours. Ours makes one transaction, so one is taken for it, and the next is a stranger's.
     pub(crate) fn is_our_nft(&self) -> bool {
-        self.lock().nft_ran.is_some_and(|ran| ran.elapsed() < ECHO)
+        self.lock().nft_ran.take().is_some_and(|ran| ran.elapsed() < ECHO)
     }
 
     /// Somebody changed firewall rules that are not ours.
@@ -121,5 +122,34 @@ impl Expected {
     /// Whether that happened since the last time this was asked.
     pub(crate) fn take_others_rules(&self) -> bool {
         std::mem::take(&mut self.lock().rules_changed)
+    }
+}
+
+impl Inner {
+    fn keys_of(&self, interface: &str) -> Vec<String> {
+        let of = |family: &str| {
+            let start = format!("net/{family}/conf/{interface}/");
+            self.sysctls.range(start.clone()..).map(|(key, _)| key.clone()).take_while(|key| key.starts_with(&start)).collect::<Vec<_>>()
+        };
+        [of("ipv4"), of("ipv6")].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sysctls_of_a_deleted_link_go_with_it_and_no_others() {
+        let expected = Expected::default();
+        for key in ["net/ipv4/conf/a.1/forwarding", "net/ipv4/conf/a/forwarding", "net/ipv6/conf/a/accept_ra", "net/ipv6/conf/all/forwarding"] {
+            expected.sysctl(key, "1");
+        }
+        expected.take_changes();
+        expected.deletion(3, "a");
+        assert_eq!(expected.keys_of("a"), Vec::<String>::new());
+        assert_eq!(expected.keys_of("a.1"), ["net/ipv4/conf/a.1/forwarding"]);
+        assert_eq!(expected.take_changes().len(), 2);
+        assert!(expected.deletes(3) && !expected.deletes(4));
     }
 }

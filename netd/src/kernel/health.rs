@@ -9,9 +9,15 @@ use crate::bpf::{Bpf, State};
 /// What the kernel gives, and what of it is in our way.
 pub(crate) fn health(bpf: &Bpf, features: Features, mut troubles: Vec<Trouble>) -> Health {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
-    let feature = |name: &str, on: bool, used: &str, instead: &str| Feature { name: name.to_owned(), on, note: if on { used } else { instead }.to_owned() };
+    let feature = |name: &str, on: bool, used: &str, instead: &str| Feature {
+        name: name.to_owned(),
+        on,
+        note: if on { used } else { instead }.to_owned(),
+    };
     let datapath = match bpf.state() {
-        State::On { .. } => Feature { name: "ebpf".to_owned(), on: true, note: "counts every container's packets on shared tc blocks".to_owned() },
+        State::On { .. } => {
+            Feature { name: "ebpf".to_owned(), on: true, note: "counts every container's packets on shared tc blocks".to_owned() }
+        }
         State::Off { why } => Feature { name: "ebpf".to_owned(), on: false, note: why },
     };
     if !features.sysctls {
@@ -29,7 +35,12 @@ pub(crate) fn health(bpf: &Bpf, features: Features, mut troubles: Vec<Trouble>) 
             "net.ipv6.conf.IF.force_forwarding on networks and uplinks",
             "needs Linux 6.17: net.ipv6.conf.all.forwarding is used, and strangers are kept from being routed",
         ),
-        feature("sctp sockets", features.sctp_sockets, "SCTP ports are held", "published SCTP ports work, but are not held against other programs"),
+        feature(
+            "sctp sockets",
+            features.sctp_sockets,
+            "SCTP ports are held",
+            "published SCTP ports work, but are not held against other programs",
+        ),
         feature("sysctls", features.sysctls, "forwarding is switched on where networks need it", "/proc/sys is read-only"),
     ];
     Health { release, features, troubles }

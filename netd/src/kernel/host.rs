@@ -42,8 +42,9 @@ pub(crate) fn host(socket: &mut Rtnetlink, features: Features) -> Result<Host, K
             continue;
         }
         let learnt_route = through().any(|route| route.protocol == route::PROTOCOL_RA);
-        let learnt_address =
-            addresses.iter().any(|address| address.index == *index && address.dynamic && address.net.addr().is_ipv6() && !is_link_local(address.net.addr()));
+        let learnt_address = addresses.iter().any(|address| {
+            address.index == *index && address.dynamic && address.net.addr().is_ipv6() && !is_link_local(address.net.addr())
+        });
         uplinks.insert(name.clone(), Uplink { mtu: link.mtu, families, lives_from_ra: learnt_route || learnt_address });
     }
 
@@ -88,7 +89,8 @@ fn resolvers(text: &str) -> impl Iterator<Item = Taken> {
     text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let address: IpAddr = words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
-        (!address.is_loopback() && !address.is_unspecified()).then(|| Taken { net: IpNet::from(address), by: format!("resolver {address}") })
+        (!address.is_loopback() && !address.is_unspecified())
+            .then(|| Taken { net: IpNet::from(address), by: format!("resolver {address}") })
     })
 }
 

@@ -9,8 +9,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-        LinkMessage,
+        BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
+        LinkFlags, LinkInfo, LinkMessage,
     },
 };
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -79,7 +79,13 @@ pub(crate) fn add_bridge(socket: &mut Rtnetlink, name: &IfName, bridge: &Bridge)
 }
 
 /// Makes a veth pair in one message, both ends down; `master` is the bridge's number, `ns` the namespace that the peer is born in.
-pub(crate) fn add_veth(socket: &mut Rtnetlink, name: &IfName, veth: &Veth, master: Option<u32>, ns: Option<BorrowedFd<'_>>) -> Result<(), KernelError> {
+pub(crate) fn add_veth(
+    socket: &mut Rtnetlink,
+    name: &IfName,
+    veth: &Veth,
+    master: Option<u32>,
+    ns: Option<BorrowedFd<'_>>,
+) -> Result<(), KernelError> {
     let mut message = named(name);
     message.attributes.push(LinkAttribute::Address(veth.mac.0.to_vec()));
     message.attributes.push(LinkAttribute::Mtu(veth.mtu));

@@ -275,7 +275,10 @@ impl LinuxKernel {
         }
         let found = if bridges.is_empty() { Vec::new() } else { nft::foreign::find(&bridges) };
         let before = self.in_our_way.take().map(|(_, found)| found).unwrap_or_default();
-        found.iter().filter(|trouble| !before.contains(trouble)).for_each(|trouble| tracing::warn!(mend = trouble.hint, "{}", trouble.what));
+        found
+            .iter()
+            .filter(|trouble| !before.contains(trouble))
+            .for_each(|trouble| tracing::warn!(mend = trouble.hint, "{}", trouble.what));
         self.in_our_way = Some((bridges, found));
     }
 
@@ -313,7 +316,8 @@ impl Kernel for LinuxKernel {
 
     fn host(&mut self) -> Result<Host, ObserveError> {
         self.features.datapath = self.bpf.is_on();
-        host::host(&mut self.rtnetlink, self.features).map_err(|cause| ObserveError { what: "the host's links, routes and addresses".to_owned(), cause })
+        host::host(&mut self.rtnetlink, self.features)
+            .map_err(|cause| ObserveError { what: "the host's links, routes and addresses".to_owned(), cause })
     }
 
     fn find(&mut self, source: &Source) -> Result<Found, KernelError> {

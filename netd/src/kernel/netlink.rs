@@ -173,7 +173,8 @@ pub(crate) fn parts(mut bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
         let u16_at = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let length = u32_at(0)? as usize;
-        let part = Part { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, payload: bytes.get(HEADER..length)? };
+        let part =
+            Part { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, payload: bytes.get(HEADER..length)? };
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(part)
     })

@@ -50,7 +50,8 @@ impl Inside {
         let bound = path.to_owned();
         Self::start(move || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| KernelError::said(errno, "unshare"))?;
-            mount(Some(OWN), bound.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|errno| KernelError::said(errno, "bind mount"))?;
+            mount(Some(OWN), bound.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(|errno| KernelError::said(errno, "bind mount"))?;
             let mut rtnetlink = Rtnetlink::open()?;
             link::set_lo_up(&mut rtnetlink)?;
             Ok((rtnetlink, fs::File::open(OWN)?.into()))
@@ -124,7 +125,10 @@ fn ended() -> KernelError {
 }
 
 /// Visits the namespaces at these paths one after the other, on one thread; a path that is none is passed over.
-pub(crate) fn visit<T: Send>(paths: &[&str], each: impl Fn(&str, &mut Rtnetlink) -> Result<T, KernelError> + Sync) -> Result<Vec<T>, KernelError> {
+pub(crate) fn visit<T: Send>(
+    paths: &[&str],
+    each: impl Fn(&str, &mut Rtnetlink) -> Result<T, KernelError> + Sync,
+) -> Result<Vec<T>, KernelError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, || {
             let mut seen = Vec::with_capacity(paths.len());
@@ -148,7 +152,11 @@ pub(crate) fn remove(path: &str) -> Result<(), KernelError> {
             umount2(path, MntFlags::MNT_DETACH).map_err(|errno| KernelError::said(errno, format!("umount {path}")))?;
         }
         Ok(_) if is_placeholder(path) => {}
-        Ok(_) => return Err(KernelError::Namespace(format!("{path} is no namespace of netd's, so it is left alone; remove it by hand if nobody needs it"))),
+        Ok(_) => {
+            return Err(KernelError::Namespace(format!(
+                "{path} is no namespace of netd's, so it is left alone; remove it by hand if nobody needs it"
+            )));
+        }
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KernelError::said(error, format!("rm {path}"))),
@@ -176,7 +184,13 @@ pub(crate) fn open(path: &str) -> Result<OwnedFd, KernelError> {
     };
     if fstatfs(&file).map_err(|errno| KernelError::said(errno, path))?.filesystem_type() != NSFS {
         let kind = file.metadata()?.file_type();
-        let what = if kind.is_dir() { "a directory" } else if kind.is_file() { "a plain file" } else { "a special file" };
+        let what = if kind.is_dir() {
+            "a directory"
+        } else if kind.is_file() {
+            "a plain file"
+        } else {
+            "a special file"
+        };
         return Err(wrong(&format!("is {what}, not a network namespace")));
     }
     let ns = fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|error| KernelError::said(error, path))?;

@@ -38,7 +38,9 @@ pub(crate) fn observe(host: &mut Rtnetlink, look: Look<'_>) -> Result<Found, Ker
         Look::At(wanted) => named(host, wanted)?,
     };
     let name_of: BTreeMap<u32, IfName> = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
-    let is_ours = |link: &Seen, wanted: bool| link.group == mark::GROUP && link.name != mark::ANCHOR && (wanted || matches!(look, Look::Everything(_)));
+    let is_ours = |link: &Seen, wanted: bool| {
+        link.group == mark::GROUP && link.name != mark::ANCHOR && (wanted || matches!(look, Look::Everything(_)))
+    };
     let mut host_ends = BTreeMap::new();
     for link in &links {
         let Some(name) = name_of.get(&link.index) else { continue };
@@ -183,14 +185,17 @@ fn look_inside(within: &BTreeMap<&str, Within<'_>>) -> Result<Vec<Inside>, Kerne
     thread::scope(|scope| {
         let second = scope.spawn(|| netns::visit(&paths[half..], look));
         let mut all = netns::visit(&paths[..half], look)?;
-        all.extend(second.join().unwrap_or_else(|_| Err(KernelError::Namespace("the thread that looked into the namespaces died".to_owned())))?);
+        all.extend(
+            second.join().unwrap_or_else(|_| Err(KernelError::Namespace("the thread that looked into the namespaces died".to_owned())))?,
+        );
         Ok(all)
     })
 }
 
 /// Runs on a thread inside the namespace.
 fn inside(path: &str, within: &Within<'_>, socket: &mut Rtnetlink) -> Result<Inside, KernelError> {
-    let links: Vec<Seen> = link::all(socket)?.into_iter().filter(|link| within.links.iter().any(|name| name.as_str() == link.name)).collect();
+    let links: Vec<Seen> =
+        link::all(socket)?.into_iter().filter(|link| within.links.iter().any(|name| name.as_str() == link.name)).collect();
     let (addresses, routes) = if links.is_empty() {
         (Vec::new(), Vec::new())
     } else {
@@ -213,7 +218,9 @@ impl Inside {
         for (host_name, wanted_veth, wanted_peer) in &within[self.path.as_str()].veths {
             let Some(veth) = objects.veths.get_mut(*host_name) else { continue };
             let found = self.links.iter().find(|link| link.name == wanted_peer.name.as_str());
-            let Some(link) = found.filter(|link| link.kind == Kind::Veth && host_ends[*host_name].other_end == Some(link.index)) else { continue };
+            let Some(link) = found.filter(|link| link.kind == Kind::Veth && host_ends[*host_name].other_end == Some(link.index)) else {
+                continue;
+            };
             let Some(mac) = link.mac else { continue };
             veth.peer = Some(Peer { ns: ns.clone(), name: wanted_peer.name.clone(), mac, up: link.up });
             // One number stands for both ends: the wrong one is the one to show.
@@ -230,7 +237,9 @@ impl Inside {
             }
         }
         for seen in self.routes {
-            if let (Some(via), Some(link), true) = (seen.via, seen.links.first().and_then(|index| ours.get(index)), seen.net.prefix_len() == 0) {
+            if let (Some(via), Some(link), true) =
+                (seen.via, seen.links.first().and_then(|index| ours.get(index)), seen.net.prefix_len() == 0)
+            {
                 objects.routes.insert(Route { ns: ns.clone(), link: link.clone(), via });
             }
         }

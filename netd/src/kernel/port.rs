@@ -149,7 +149,8 @@ fn drop_all(fd: BorrowedFd<'_>) -> Result<(), KernelError> {
 
 fn option<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> Result<(), KernelError> {
     // SAFETY: `value` lives through the call and its size is given; what it points to lives in the caller's frame.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t) };
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t) };
     nix::errno::Errno::result(result).map(|_| ()).map_err(KernelError::from)
 }
 

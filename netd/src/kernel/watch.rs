@@ -3,10 +3,10 @@
 //! Heard are links, addresses, routes, clsact and filters, nft, and of the sysctls those that notify; files below /proc/sys are watched for the others.
 //! In containers' namespaces only what is ours counts. What our own steps cause is told apart by [`Expected`].
 
-mod socket;
-mod links;
-mod tables;
 mod files;
+mod links;
+mod socket;
+mod tables;
 
 use std::{
     thread,
@@ -39,7 +39,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Starts to listen, on a thread that ends when `tell` gives false.
 pub(crate) fn start(expected: Expected, tell: impl FnMut(String) -> bool + Send + 'static) -> Result<(), KernelError> {
     // Without CAP_NET_BROADCAST in this user namespace only our own is heard.
-    let route = Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::Yes).or_else(|_| Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::No))?;
+    let route =
+        Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::Yes).or_else(|_| Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::No))?;
     let nft = Ear::open(NETLINK_NETFILTER, &NFT_GROUPS, Everywhere::No)?;
     let files = Files::open()?;
     // After the sockets are open: what changes meanwhile is heard.

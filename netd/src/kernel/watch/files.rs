@@ -1,7 +1,7 @@
 //! Watches sysctls as files, for those that do not notify. A file that the kernel has dropped from its cache meanwhile is not heard; the slow check finds it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     os::fd::{AsFd, AsRawFd, RawFd},
 };
 
@@ -15,35 +15,29 @@ const HEARD_ELSEWHERE: [&str; 4] = ["/forwarding", "/rp_filter", "/proxy_arp", "
 /// The watched files.
 pub(super) struct Files {
     inotify: Inotify,
-    by_key: BTreeMap<String, WatchDescriptor>,
+    by_key: HashMap<String, WatchDescriptor>,
     by_watch: HashMap<WatchDescriptor, String>,
-    generation: u64,
 }
 
 impl Files {
     pub(super) fn open() -> Result<Self, KernelError> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        Ok(Self { inotify, by_key: BTreeMap::new(), by_watch: HashMap::new(), generation: 0 })
+        Ok(Self { inotify, by_key: HashMap::new(), by_watch: HashMap::new() })
     }
 
     /// Watches the files that are expected now, and no others.
     pub(super) fn watch(&mut self, expected: &Expected) {
-        let Some((generation, keys)) = expected.watched(self.generation) else { return };
-        self.generation = generation;
-        let keys: Vec<String> = keys.into_iter().filter(|key| !HEARD_ELSEWHERE.iter().any(|end| key.ends_with(end))).collect();
-        let gone: Vec<String> = self.by_key.keys().filter(|key| keys.binary_search(key).is_err()).cloned().collect();
-        for key in gone {
-            if let Some(watch) = self.by_key.remove(&key) {
-                self.by_watch.remove(&watch);
-                let _ended_with_its_interface = self.inotify.rm_watch(watch);
-            }
-        }
-        for key in keys {
-            if self.by_key.contains_key(&key) {
-                continue;
-            }
-            // None to watch, or none left to give (fs.inotify.max_user_watches): the slow check looks at it.
-            if let Ok(watch) = self.inotify.add_watch(sysctl::path(&key).as_str(), AddWatchFlags::IN_MODIFY) {
+        for (key, is_expected) in expected.take_changes() {
+            if !is_expected {
+                if let Some(watch) = self.by_key.remove(&key) {
+                    self.by_watch.remove(&watch);
+                    let _ended_with_its_interface = self.inotify.rm_watch(watch);
+                }
+            } else if !self.by_key.contains_key(&key)
+                && !HEARD_ELSEWHERE.iter().any(|end| key.ends_with(end))
+                // None to watch, or none left to give (fs.inotify.max_user_watches): the slow check looks at it.
+                && let Ok(watch) = self.inotify.add_watch(sysctl::path(&key).as_str(), AddWatchFlags::IN_MODIFY)
+            {
                 self.by_watch.insert(watch, key.clone());
                 self.by_key.insert(key, watch);
             }

@@ -39,6 +39,8 @@ const QUIET: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Links {
     hosts: HashMap<u32, Seen>,
+    /// Host ends of ours, by the namespace of their other ends.
+    leading: HashMap<i32, Vec<u32>>,
     /// The container ends of our veths that were seen up, by namespace and number.
     peers: HashMap<(i32, u32), Seen>,
     /// Addresses and routes of links that are not ours: a repeated announcement of what is known is no news.
@@ -51,7 +53,8 @@ pub(super) struct Links {
 impl Links {
     /// What there is now.
     pub(super) fn read(socket: &mut Rtnetlink) -> Result<Self, KernelError> {
-        let mut links = Self { hosts: link::all(socket)?.into_iter().map(|link| (link.index, link)).collect(), ..Self::default() };
+        let mut links = Self::default();
+        link::all(socket)?.into_iter().for_each(|link| links.remember(link));
         address::list(socket, None)?.iter().for_each(|address| drop(links.learn_address(address, true)));
         route::list(socket, None)?.iter().for_each(|route| drop(links.learn_route(route, true)));
         Ok(links)
@@ -110,12 +113,38 @@ impl Links {
             // A number that was a stranger's is ours now.
             self.routed.remove(&index);
         }
-        self.hosts.insert(index, link);
+        self.remember(link);
         news
     }
 
+    fn remember(&mut self, link: Seen) {
+        self.forget(link.index);
+        if let Some(ns) = link.other_ns.filter(|_| link.group == mark::GROUP) {
+            self.leading.entry(ns).or_default().push(link.index);
+        }
+        self.hosts.insert(link.index, link);
+    }
+
+    fn forget(&mut self, index: u32) -> Option<Seen> {
+        let link = self.hosts.remove(&index)?;
+        if let Some(ns) = link.other_ns
+            && let Some(leading) = self.leading.get_mut(&ns)
+        {
+            leading.retain(|other| *other != index);
+            if leading.is_empty() {
+                self.leading.remove(&ns);
+            }
+        }
+        Some(link)
+    }
+
+    /// The host ends of ours that lead into a namespace.
+    fn leading_to(&self, ns: i32) -> impl Iterator<Item = &Seen> {
+        self.leading.get(&ns).into_iter().flatten().filter_map(|index| self.hosts.get(index))
+    }
+
     fn link_gone(&mut self, index: u32, expected: &Expected) -> Option<String> {
-        let before = self.hosts.remove(&index)?;
+        let before = self.forget(index)?;
         let was_routed = self.routed.remove(&index);
         if before.group != mark::GROUP {
             return was_routed.then(|| format!("link {} has gone", before.name));
@@ -167,8 +196,8 @@ impl Links {
     fn in_container(&mut self, ns: i32, message: RouteNetlinkMessage, part: &Part<'_>, expected: &Expected) -> Option<String> {
         let is_loss = matches!(message, RouteNetlinkMessage::DelAddress(_) | RouteNetlinkMessage::DelRoute(_));
         let host_end = |index: Option<u32>| {
-            let leads_there = |link: &&Seen| link.group == mark::GROUP && link.other_ns == Some(ns) && index.is_none_or(|index| link.other_end == Some(index));
-            self.hosts.values().find(leads_there).map(|link| (link.name.clone(), link.up))
+            let is_it = |link: &&Seen| index.is_none_or(|index| link.other_end == Some(index));
+            self.leading_to(ns).find(is_it).map(|link| (link.name.clone(), link.up))
         };
         match message {
             RouteNetlinkMessage::NewLink(_) => {
@@ -202,7 +231,7 @@ impl Links {
 
     /// Whether what happens in a namespace is the echo of our own deletion.
     fn is_quiet(&self, ns: i32, expected: &Expected) -> bool {
-        let being_deleted = self.hosts.values().any(|link| link.other_ns == Some(ns) && expected.deletes(link.index));
+        let being_deleted = self.leading_to(ns).any(|link| expected.deletes(link.index));
         being_deleted || self.quiet.get(&ns).is_some_and(|until| *until > Instant::now())
     }
 
