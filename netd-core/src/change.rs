@@ -1,7 +1,7 @@
 //! (Desired, Request) → Change or Fault: everything that can be refused without asking the kernel is refused here, and nothing has happened yet.
 
-mod container;
 mod network;
+mod container;
 pub(crate) mod publish;
 
 use netd_api::{

@@ -1,6 +1,8 @@
 //! What is wanted: networks, containers, published ports; and the change from one wish to the next.
 //! Changed only by [`Desired::apply`], which keeps the indexes true. Never looks at the kernel.
 
+mod index;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -15,6 +17,7 @@ use netd_api::{
     spec::Labels,
 };
 
+use self::index::Index;
 use crate::{
     host::Host,
     ipam::Ranges,
@@ -266,20 +269,6 @@ pub struct Desired {
     index: Index,
 }
 
-/// What would otherwise have to be searched for, so that a request costs the same however many containers there are.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Index {
-    names: BTreeMap<ContainerName, ContainerId>,
-    members: BTreeMap<NetworkName, BTreeSet<(ContainerId, IfName)>>,
-    used: BTreeMap<(NetworkName, Family), Ranges>,
-    last: BTreeMap<(NetworkName, Family), IpAddr>,
-    macs: BTreeMap<(NetworkName, Mac), ContainerId>,
-    adopted: BTreeMap<NetnsId, BTreeSet<ContainerId>>,
-    ports: BTreeMap<(Protocol, u16), BTreeSet<PublishKey>>,
-    taken_ports: BTreeMap<Protocol, Ranges>,
-    slots: Ranges,
-}
-
 impl PartialEq for Desired {
     /// Indexes follow from the rest, and absence is observed, not wanted.
     fn eq(&self, other: &Self) -> bool {
@@ -383,109 +372,6 @@ impl Desired {
                     self.originals.remove(sysctl);
                 }
             }
-        }
-    }
-
-    fn put_network(&mut self, before: Option<&Network>, after: Option<&Arc<Network>>) {
-        if let Some(network) = before {
-            self.networks.remove(&network.name);
-            if after.is_none() {
-                for family in Family::BOTH {
-                    self.index.last.remove(&(network.name.clone(), family));
-                }
-            }
-        }
-        if let Some(network) = after {
-            self.networks.insert(network.name.clone(), Arc::clone(network));
-        }
-    }
-
-    fn put_container(&mut self, before: Option<&Container>, after: Option<&Arc<Container>>) {
-        if let Some(container) = before {
-            self.containers.remove(&container.id);
-            if after.is_none() {
-                self.absent.remove(&container.id);
-            }
-            if let Origin::Adopted { id, .. } = &container.origin
-                && let Some(adopters) = self.index.adopted.get_mut(id)
-            {
-                adopters.remove(&container.id);
-                if adopters.is_empty() {
-                    self.index.adopted.remove(id);
-                }
-            }
-            if self.index.names.get(&container.name) == Some(&container.id) {
-                self.index.names.remove(&container.name);
-            }
-            for attachment in &container.attachments {
-                let members = self.index.members.entry(attachment.network.clone()).or_default();
-                members.remove(&(container.id.clone(), attachment.ifname.clone()));
-                if members.is_empty() {
-                    self.index.members.remove(&attachment.network);
-                }
-                for net in &attachment.addresses {
-                    let key = (attachment.network.clone(), Family::of(net.addr()));
-                    let used = self.index.used.entry(key.clone()).or_default();
-                    used.remove(number(net.addr()));
-                    if used.is_empty() {
-                        self.index.used.remove(&key);
-                    }
-                }
-                self.index.macs.remove(&(attachment.network.clone(), attachment.mac));
-                self.index.slots.remove(u128::from(attachment.slot));
-            }
-        }
-        if let Some(container) = after {
-            self.index.names.insert(container.name.clone(), container.id.clone());
-            if let Origin::Adopted { id, .. } = &container.origin {
-                self.index.adopted.entry(*id).or_default().insert(container.id.clone());
-            }
-            let had = |attachment: &Attachment| {
-                before.is_some_and(|before| {
-                    before.attachments.iter().any(|other| other.network == attachment.network && other.addresses == attachment.addresses)
-                })
-            };
-            for attachment in &container.attachments {
-                self.index.members.entry(attachment.network.clone()).or_default().insert((container.id.clone(), attachment.ifname.clone()));
-                for net in &attachment.addresses {
-                    let key = (attachment.network.clone(), Family::of(net.addr()));
-                    self.index.used.entry(key.clone()).or_default().insert(number(net.addr()));
-                    // Only what is given away now: a change of labels must not send the choice back to an address that was just let go.
-                    if !had(attachment) {
-                        self.index.last.insert(key, net.addr());
-                    }
-                }
-                self.index.macs.insert((attachment.network.clone(), attachment.mac), container.id.clone());
-                self.index.slots.insert(u128::from(attachment.slot));
-            }
-            self.containers.insert(container.id.clone(), Arc::clone(container));
-        }
-    }
-
-    fn put_publish(&mut self, container: &ContainerId, before: Option<&Published>, after: Option<&Published>) {
-        if let Some(published) = before {
-            let key = published.key(container);
-            for port in published.host.first..=published.host.last {
-                if let Some(keys) = self.index.ports.get_mut(&(published.protocol, port)) {
-                    keys.remove(&key);
-                    if keys.is_empty() {
-                        self.index.ports.remove(&(published.protocol, port));
-                        self.index.taken_ports.entry(published.protocol).or_default().remove(u128::from(port));
-                    }
-                }
-            }
-            if self.index.taken_ports.get(&published.protocol).is_some_and(Ranges::is_empty) {
-                self.index.taken_ports.remove(&published.protocol);
-            }
-            self.publishes.remove(&key);
-        }
-        if let Some(published) = after {
-            let key = published.key(container);
-            for port in published.host.first..=published.host.last {
-                self.index.ports.entry((published.protocol, port)).or_default().insert(key.clone());
-                self.index.taken_ports.entry(published.protocol).or_default().insert(u128::from(port));
-            }
-            self.publishes.insert(key, *published);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Scope {
                     }
                 }
                 Edit::Publish { container, before, after } => {
-                    parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container)))
+                    parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container)));
                 }
                 Edit::Original { .. } => {}
             }

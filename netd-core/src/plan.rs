@@ -181,7 +181,7 @@ fn rows(ports: &BTreeSet<(Protocol, Option<IpAddr>, u16)>) -> Vec<Op> {
             Some((last_protocol, last_address, row))
                 if (*last_protocol, *last_address) == (*protocol, *address) && row.last.checked_add(1) == Some(*port) =>
             {
-                row.last = *port
+                row.last = *port;
             }
             _ => rows.push((*protocol, *address, PortRange::one(*port))),
         }
