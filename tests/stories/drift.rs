@@ -240,10 +240,13 @@ fn what_netd_does_itself_is_no_drift() {
 fn repair_cuts_no_connection() {
     let lab = Lab::new();
     let scene = Scene::set(&lab);
-    let stream = lab.outside().streams((HOST_V4, 8080));
-    scene.mends("nft", &["flush", "ruleset"]);
+    // A flushed ruleset is another matter: without any NAT chain the kernel translates nothing, and the host itself resets what talks then.
+    let streams = [lab.outside().streams((HOST_V4, 8080)), lab.outside().streams((HOST_V6, 8080)), scene.b.streams(scene.a.v4(80))];
+    scene.mends("nft", &["flush", "map", "inet", "netd", "publish4_any"]);
+    scene.mends("nft", &["flush", "chain", "inet", "netd", "forward"]);
     scene.mends("ip", &["link", "set", &scene.veth(), "down"]);
-    stream.expect_flowing();
+    scene.mends("tc", &["qdisc", "del", "dev", &scene.veth(), "clsact"]);
+    streams.iter().for_each(lab::stream::Stream::expect_flowing);
     lab.ends_clean();
 }
 
