@@ -58,7 +58,7 @@ text!(
     "Publish",
     "^((\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):)?(([0-9]+(-[0-9]+)?)?:)?[0-9]+(-[0-9]+)?(/(tcp|udp|sctp))?$",
     "8080:80",
-    "[HOSTIP:]HOST[-END]:PORT[-END][/tcp|udp|sctp]; PORT alone, or HOST 0 or empty: a free host port is chosen."
+    "[HOSTIP:]HOST[-END]:PORT[-END][/tcp|udp|sctp]; PORT alone, or HOST 0 or empty: a free host port is chosen. HOSTIP 0.0.0.0 is all of IPv4, [::] all of IPv6, none both."
 );
 
 /// A net, also of one address: stands for ipnet's type, whose text has a length behind the address.

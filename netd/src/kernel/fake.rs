@@ -1,6 +1,9 @@
 //! A kernel in memory: it keeps what it is given and refuses what Linux refuses. Knows nothing of what is wanted.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use netd_api::{
     addr::Family,
@@ -24,6 +27,10 @@ pub(crate) struct World {
     pub(crate) host: Host,
     /// Ports that strangers hold, and who they are.
     pub(crate) strangers: Vec<(netd_core::objects::Reservation, String)>,
+    /// Links that strangers made.
+    pub(crate) foreign: BTreeSet<IfName>,
+    /// How many ports of each bridge are strangers' links.
+    pub(crate) strangers_ports: usize,
     /// Every step that was done, in order.
     pub(crate) done: Vec<Op>,
 }
@@ -182,7 +189,7 @@ impl World {
                 self.remove_netns(path);
             }
             Op::AddBridge(name, bridge) => {
-                if objects.bridges.contains_key(name) || objects.veths.contains_key(name) {
+                if objects.bridges.contains_key(name) || objects.veths.contains_key(name) || self.foreign.contains(name) {
                     return errno(libc::EEXIST);
                 }
                 objects.bridges.insert(name.clone(), netd_core::objects::Bridge { up: false, ..bridge.clone() });
@@ -299,7 +306,7 @@ impl World {
         if !veth.bridge.as_ref().is_some_and(|bridge| self.objects.bridges.contains_key(bridge)) {
             return errno(libc::ENODEV);
         }
-        if self.objects.veths.values().filter(|other| other.bridge == veth.bridge).count() >= 1023 {
+        if self.objects.veths.values().filter(|other| other.bridge == veth.bridge).count() + self.strangers_ports >= 1023 {
             return errno(libc::EXFULL);
         }
         if !peer.ns.path().is_some_and(|path| self.objects.netns.contains_key(path)) {

@@ -1,5 +1,6 @@
 //! The loop against a kernel in memory: every step of every request fails once and is killed once, and drift of every kind is mended.
 
+mod refused;
 mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
