@@ -1,6 +1,7 @@
 //! The door to the kernel: what is there is observed, what is planned is applied one step at a time. Decides nothing.
 
 pub mod linux;
+pub(crate) mod boot;
 pub(crate) mod observe;
 pub(crate) mod netns;
 pub(crate) mod made;
@@ -114,6 +115,17 @@ pub enum KernelError {
     /// The eBPF part; the verifier's last lines ride along.
     #[error("{0}")]
     Bpf(String),
+}
+
+impl KernelError {
+    /// The kernel has something of that name or place already (EEXIST).
+    pub fn is_exists(&self) -> bool {
+        matches!(self, Self::Errno { errno: libc::EEXIST, .. })
+    }
+    /// There is no room for one more (EXFULL: a bridge's ports).
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Errno { errno: libc::EXFULL, .. })
+    }
 }
 
 /// How the kernel serves us.

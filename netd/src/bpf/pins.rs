@@ -113,6 +113,11 @@ impl Pins {
         Ok(())
     }
 
+    /// Whether the directory is there.
+    pub(crate) fn are_there(&self) -> bool {
+        self.dir.exists()
+    }
+
     /// Removes the directory and all that is in it.
     pub(crate) fn remove_all(&self) -> Result<(), BpfError> {
         for path in self.all()? {

@@ -8,7 +8,7 @@ use nix::libc;
 ///
 /// # Errors
 /// /proc is not mounted, or no socket can be made.
-pub fn this_boot() -> io::Result<String> {
+pub(crate) fn this_boot() -> io::Result<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(format!("{} netns {:#x}", boot.trim(), netns_cookie()?))
 }

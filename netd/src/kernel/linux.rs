@@ -22,7 +22,7 @@ use super::{
     netns::{self, Inside},
     nft::{self, Nft},
     observe,
-    port::Ports,
+    port::{self, Ports},
     route, sysctl, watch,
 };
 use crate::bpf::{Bpf, BpfError};
@@ -49,6 +49,7 @@ pub struct LinuxKernel {
 impl LinuxKernel {
     /// Opens what lasts as long as the daemon; the ports that systemd kept are held from here on. `run` is a directory that dies with the boot.
     pub fn open(bpf: Bpf, run: &Path) -> Result<Self, KernelError> {
+        port::raise_descriptors();
         let (rtnetlink, nft) = (Rtnetlink::open()?, Nft::open(run.join("table.json"))?);
         let expected = Expected::default();
         [rtnetlink.port()].into_iter().chain(nft.ports()).for_each(|port| expected.port(port));
@@ -315,7 +316,8 @@ impl Kernel for LinuxKernel {
     }
 
     fn host(&mut self) -> Result<Host, ObserveError> {
-        self.features.datapath = self.bpf.is_on();
+        // Read anew: /proc/sys may have been remounted since.
+        self.features = host::features(self.bpf.is_on());
         host::host(&mut self.rtnetlink, self.features)
             .map_err(|cause| ObserveError { what: "the host's links, routes and addresses".to_owned(), cause })
     }

@@ -16,6 +16,8 @@ use nix::sys::socket::{
     sockopt::{Ipv6V6Only, RcvBuf, ReuseAddr},
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::{KernelError, holder};
 
 /// What the names of our descriptors in systemd's store start with.
@@ -26,6 +28,14 @@ pub(crate) struct Ports {
     held: BTreeMap<Reservation, OwnedFd>,
     /// Whether systemd keeps descriptors for us (it told us where to send them).
     has_store: bool,
+}
+
+/// Lets this process have as many descriptors as it may: each published port is one. A shell's soft limit is often 1024.
+pub(crate) fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(errno) = raised {
+        tracing::warn!(%errno, "the limit of open files stays as it is; with many published ports some are not held");
+    }
 }
 
 impl Ports {
