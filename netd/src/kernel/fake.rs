@@ -5,12 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use netd_api::{
-    addr::Family,
-    names::IfName,
-    spec::Source,
-    view::Counters,
-};
+use netd_api::{addr::Family, names::IfName, spec::Source, view::Counters};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Found, Host},
@@ -142,7 +137,10 @@ impl Kernel for FakeKernel {
 }
 
 fn at(objects: &Objects, keys: &Objects) -> Objects {
-    let keep = |ns: &Ns, link: &IfName| keys.addresses.iter().any(|key| key.ns == *ns && key.link == *link) || keys.routes.iter().any(|key| key.ns == *ns && key.link == *link);
+    let keep = |ns: &Ns, link: &IfName| {
+        keys.addresses.iter().any(|key| key.ns == *ns && key.link == *link)
+            || keys.routes.iter().any(|key| key.ns == *ns && key.link == *link)
+    };
     Objects {
         netns: objects.netns.iter().filter(|(path, _)| keys.netns.contains_key(*path)).map(|(k, v)| (k.clone(), v.clone())).collect(),
         bridges: objects.bridges.iter().filter(|(name, _)| keys.bridges.contains_key(*name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -235,7 +233,11 @@ impl World {
                 if objects.routes.iter().any(|other| other.ns == route.ns && Family::of(other.via) == Family::of(route.via)) {
                     return errno(libc::EEXIST);
                 }
-                if !objects.addresses.iter().any(|address| address.ns == route.ns && address.link == route.link && address.net.contains(&route.via)) {
+                if !objects
+                    .addresses
+                    .iter()
+                    .any(|address| address.ns == route.ns && address.link == route.link && address.net.contains(&route.via))
+                {
                     return errno(libc::ENETUNREACH);
                 }
                 objects.routes.insert(route.clone());
@@ -313,7 +315,16 @@ impl World {
             return errno(libc::ENOENT);
         }
         let peer = Peer { up: false, ..peer.clone() };
-        let born = Veth { up: false, alias: String::new(), isolated: false, hairpin: false, on_blocks: false, slot: None, peer: Some(peer), ..veth.clone() };
+        let born = Veth {
+            up: false,
+            alias: String::new(),
+            isolated: false,
+            hairpin: false,
+            on_blocks: false,
+            slot: None,
+            peer: Some(peer),
+            ..veth.clone()
+        };
         self.objects.veths.insert(name.clone(), born);
         Ok(())
     }

@@ -29,7 +29,9 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn reply(&mut self, request: &Request, change: &Change) -> Result<Reply, Fault> {
         match request {
             Request::Status => Ok(Reply::Status(Box::new(self.status()))),
-            Request::Networks => Ok(Reply::Networks(self.desired.networks().values().map(|network| show::network(&self.desired, network, &self.host)).collect())),
+            Request::Networks => Ok(Reply::Networks(
+                self.desired.networks().values().map(|network| show::network(&self.desired, network, &self.host)).collect(),
+            )),
             Request::Network(name) => self.network(name),
             Request::CreateNetwork(spec) => self.network(&spec.name),
             Request::PruneNetworks => {
@@ -45,8 +47,12 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(Reply::Containers(all.iter().map(|container| self.container_view(container)).collect()))
             }
             Request::CreateContainer(spec) => self.container(&spec.name.clone().into()),
-            Request::Container(name) | Request::ChangeContainer(name, _) | Request::Connect(name, _) | Request::Disconnect(name, _, _) => self.container(name),
-            Request::Ports(None) => Ok(Reply::Ports(show::ports(&self.desired, None).into_iter().map(|port| self.with_holder(port)).collect())),
+            Request::Container(name) | Request::ChangeContainer(name, _) | Request::Connect(name, _) | Request::Disconnect(name, _, _) => {
+                self.container(name)
+            }
+            Request::Ports(None) => {
+                Ok(Reply::Ports(show::ports(&self.desired, None).into_iter().map(|port| self.with_holder(port)).collect()))
+            }
             Request::Ports(Some(name)) => {
                 let id = self.find(name)?.id.clone();
                 Ok(Reply::Ports(show::ports(&self.desired, Some(&id)).into_iter().map(|port| self.with_holder(port)).collect()))
@@ -70,11 +76,18 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn find(&self, name: &ContainerName) -> Result<std::sync::Arc<Container>, Fault> {
-        self.desired.find(name).cloned().ok_or_else(|| Fault::new(Code::NotFound, format!("there is no container {name}")).hint("see `netctl container ls`"))
+        self.desired
+            .find(name)
+            .cloned()
+            .ok_or_else(|| Fault::new(Code::NotFound, format!("there is no container {name}")).hint("see `netctl container ls`"))
     }
 
     fn network(&self, name: &NetworkName) -> Result<Reply, Fault> {
-        let network = self.desired.networks().get(name).ok_or_else(|| Fault::new(Code::NotFound, format!("there is no network {name}")).hint("see `netctl network ls`"))?;
+        let network = self
+            .desired
+            .networks()
+            .get(name)
+            .ok_or_else(|| Fault::new(Code::NotFound, format!("there is no network {name}")).hint("see `netctl network ls`"))?;
         Ok(Reply::Network(Box::new(show::network(&self.desired, network, &self.host))))
     }
 
@@ -110,7 +123,13 @@ impl<K: Kernel> Reconciler<K> {
     fn status(&mut self) -> Status {
         let health = self.kernel.health();
         let mut degraded = health.troubles;
-        degraded.extend(self.survey.last.iter().flat_map(|last| &last.failed).map(|what| Trouble { what: what.clone(), hint: "it is tried again by itself".to_owned() }));
+        degraded.extend(
+            self.survey
+                .last
+                .iter()
+                .flat_map(|last| &last.failed)
+                .map(|what| Trouble { what: what.clone(), hint: "it is tried again by itself".to_owned() }),
+        );
         degraded.extend(self.unheld.iter().map(|(port, holder)| Trouble {
             what: format!("published port {port} is held by {holder}"),
             hint: "it still leads to its container; stop the other, or withdraw the port (netctl unpublish)".to_owned(),

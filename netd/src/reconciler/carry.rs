@@ -63,7 +63,9 @@ impl<K: Kernel> Reconciler<K> {
         }
         for edit in &change.edits {
             if let Edit::Publish { before: Some(before), .. } = edit {
-                self.unheld.retain(|port, _| port.protocol != before.protocol || port.address != before.address || !before.host.overlaps(PortRange::one(port.port)));
+                self.unheld.retain(|port, _| {
+                    port.protocol != before.protocol || port.address != before.address || !before.host.overlaps(PortRange::one(port.port))
+                });
             }
         }
         let result = self.follow(change, &looked_at, &bridges).and_then(|()| self.store.settle().map_err(Refused::Store));
@@ -190,7 +192,9 @@ fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
         _ => None,
     });
     let attachments = containers.flat_map(|container| &container.attachments);
-    attachments.filter_map(|attachment| Some((attachment.network.clone(), desired.networks().get(&attachment.network)?.bridge.clone()))).collect()
+    attachments
+        .filter_map(|attachment| Some((attachment.network.clone(), desired.networks().get(&attachment.network)?.bridge.clone())))
+        .collect()
 }
 
 /// The keys of both.
