@@ -64,7 +64,9 @@ fn script() -> Vec<Request> {
     vec![
         Request::CreateNetwork(json(r#"{"name":"web","subnets":["10.9.0.0/24","fd00:9::/64"]}"#)),
         Request::CreateNetwork(json(r#"{"name":"back","internal":true,"icc":false}"#)),
-        Request::CreateContainer(json(r#"{"name":"a","networks":[{"network":"web"},{"network":"back"}],"publish":["8080:80","5353:53/udp","9000-9002:90-92"]}"#)),
+        Request::CreateContainer(json(
+            r#"{"name":"a","networks":[{"network":"web"},{"network":"back"}],"publish":["8080:80","5353:53/udp","9000-9002:90-92"]}"#,
+        )),
         Request::CreateContainer(json(r#"{"name":"b","netns":{"pid":7},"networks":[{"network":"web","mac":"02:00:00:00:00:07"}]}"#)),
         Request::Publish(name("b"), "127.0.0.1:8081:80".parse().unwrap()),
         Request::CreateContainer(ContainerSpec::named("c".parse().unwrap())),
@@ -145,7 +147,10 @@ fn kill_9_at_any_step_leaks_nothing_and_loses_nothing() {
                     answer.unwrap();
                     break;
                 }
-                Err(panic) => assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains(KILLED)) || panic.downcast_ref::<&str>().is_some_and(|text| text.contains(KILLED))),
+                Err(panic) => assert!(
+                    panic.downcast_ref::<String>().is_some_and(|text| text.contains(KILLED))
+                        || panic.downcast_ref::<&str>().is_some_and(|text| text.contains(KILLED))
+                ),
             }
             kills += 1;
             let wished = daemon.desired.clone();
