@@ -24,6 +24,11 @@ pub(super) fn leaves_port_open(request: &Request) -> bool {
     }
 }
 
+/// Whether a request may make a network: `default` is made on first use.
+pub(super) fn may_choose_subnet(request: &Request) -> bool {
+    matches!(request, Request::CreateNetwork(_)) || matches!(request, Request::CreateContainer(spec) if spec.networks.is_empty())
+}
+
 impl<K: Kernel> Reconciler<K> {
     /// The reply to a request whose change, if it has one, has been carried out.
     pub(super) fn reply(&mut self, request: &Request, change: &Change) -> Result<Reply, Fault> {
