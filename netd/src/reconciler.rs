@@ -96,10 +96,6 @@ impl<K: Kernel> Reconciler<K> {
     /// # Errors
     /// The fault for the client; the wish and the kernel are then as they were before.
     pub fn answer(&mut self, request: &Request) -> Result<Reply, Fault> {
-        if matches!(request, Request::CreateNetwork(_)) {
-            // Routes and addresses that came a moment ago count, though their notification may not have been heard yet.
-            self.host = self.kernel.host().map_err(|error| Fault::new(Code::Kernel, format!("cannot create a network: {}", survey::chain(&error))))?;
-        }
         if answer::may_choose_subnet(request) {
             // A route or address of a moment ago is told with a short delay; a subnet must not be chosen over it meanwhile.
             self.host = self.kernel.host().map_err(|error| fault::observe(&error))?;
