@@ -7,8 +7,12 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
+/// How long what a killed daemon left behind may take to end; far more than an exec.
+const ENDING: Duration = Duration::from_secs(1);
 /// Its members may ask; where it exists.
 const GROUP: &str = "netd";
 
@@ -48,7 +52,7 @@ fn listen_for(path: &Path, group: Option<u32>) -> Result<UnixListener, ListenErr
     }
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NoSocket(path.to_owned())),
-        Ok(_) => match UnixStream::connect(path) {
+        Ok(_) => match knock(path) {
             // A daemon that was killed leaves its socket behind, and nobody listens.
             Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(refused("remove the stale one"))?,
             Err(why) if why.kind() == io::ErrorKind::NotFound => {}
@@ -67,6 +71,19 @@ fn listen_for(path: &Path, group: Option<u32>) -> Result<UnixListener, ListenErr
     }
     listener.set_nonblocking(true).map_err(refused("make it non-blocking"))?;
     Ok(listener)
+}
+
+/// Whether somebody listens. Asked again for a moment: a process that a killed daemon was just starting holds a copy of its socket
+/// until it becomes another program.
+fn knock(path: &Path) -> io::Result<UnixStream> {
+    let start = Instant::now();
+    loop {
+        let answer = UnixStream::connect(path);
+        if answer.is_err() || start.elapsed() > ENDING {
+            return answer;
+        }
+        thread::sleep(ENDING / 20);
+    }
 }
 
 /// A group's number in the text of group(5).
