@@ -17,7 +17,10 @@ pub(crate) fn of(port: &Reservation) -> String {
     };
     let sockets = files.iter().filter_map(|file| fs::read_to_string(file).ok()).flat_map(|text| sockets(&text)).collect::<Vec<_>>();
     let conflicts = |socket: &&Socket| {
-        let same = |asked: IpAddr| socket.address == asked || socket.address.is_unspecified();
+        // An IPv6 wildcard usually holds IPv4's port too; an IPv4 one never IPv6's.
+        let wider = |asked: IpAddr| socket.address.is_unspecified() && (socket.address.is_ipv6() || asked.is_ipv4());
+        let narrower = |asked: IpAddr| asked.is_unspecified() && asked.is_ipv4() == socket.address.is_ipv4();
+        let same = |asked: IpAddr| socket.address == asked || wider(asked) || narrower(asked);
         socket.port == port.port && port.address.is_none_or(same)
     };
     // A listener before a connection: the connections of a server have its port, too.

@@ -12,7 +12,7 @@ use std::{
 use netd_api::publish::Protocol;
 use netd_core::objects::Reservation;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, getsockname, setsockopt, socket,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, getsockname, getsockopt, setsockopt, socket,
     sockopt::{Ipv6V6Only, RcvBuf, ReuseAddr},
 };
 
@@ -87,7 +87,10 @@ impl Ports {
     /// Who keeps us from holding a port: another of ours that overlaps, or a stranger.
     fn holder(&self, port: &Reservation) -> String {
         let overlaps = |other: &&Reservation| {
-            let anywhere = port.address.is_none() || other.address.is_none();
+            let anywhere = match (port.address, other.address) {
+                (Some(one), Some(other)) => one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified()),
+                _ => true,
+            };
             other.protocol == port.protocol && other.port == port.port && anywhere
         };
         match self.held.keys().find(overlaps) {
@@ -105,19 +108,28 @@ pub(crate) fn has_sctp() -> bool {
 fn hold(port: &Reservation) -> Result<OwnedFd, KernelError> {
     let wildcard_v6 = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port.port, 0, 0));
     match port.address {
-        Some(IpAddr::V4(address)) => hold_at(port.protocol, SocketAddr::V4(SocketAddrV4::new(address, port.port))),
-        Some(IpAddr::V6(address)) => hold_at(port.protocol, SocketAddr::V6(SocketAddrV6::new(address, port.port, 0, 0))),
-        None => match hold_at(port.protocol, wildcard_v6) {
+        Some(IpAddr::V4(address)) => hold_at(port.protocol, SocketAddr::V4(SocketAddrV4::new(address, port.port)), Only::Its),
+        Some(IpAddr::V6(address)) => hold_at(port.protocol, SocketAddr::V6(SocketAddrV6::new(address, port.port, 0, 0)), Only::Its),
+        None => match hold_at(port.protocol, wildcard_v6, Only::Both) {
             // A host without IPv6.
             Err(KernelError::Errno { errno: libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL, .. }) => {
-                hold_at(port.protocol, SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port.port)))
+                hold_at(port.protocol, SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port.port)), Only::Its)
             }
             other => other,
         },
     }
 }
 
-fn hold_at(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd, KernelError> {
+/// The families that a socket holds its port in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Only {
+    /// That of its address.
+    Its,
+    /// Both: `::` without IPV6_V6ONLY (ipv6(7)).
+    Both,
+}
+
+fn hold_at(protocol: Protocol, address: SocketAddr, only: Only) -> Result<OwnedFd, KernelError> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
@@ -126,7 +138,7 @@ fn hold_at(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd, KernelErr
     };
     let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, number)?;
     if address.is_ipv6() {
-        setsockopt(&fd, Ipv6V6Only, &!address.ip().is_unspecified())?;
+        setsockopt(&fd, Ipv6V6Only, &(only == Only::Its))?;
     }
     if !address.ip().is_unspecified() {
         // The address may come later, or move between hosts.
@@ -192,7 +204,8 @@ fn reservation_of(fd: &OwnedFd) -> Option<Reservation> {
         (0, libc::IPPROTO_SCTP) => Protocol::Sctp,
         _ => return None,
     };
-    Some(Reservation { protocol, address: (!address.is_unspecified()).then_some(address), port })
+    let both = address.is_unspecified() && address.is_ipv6() && !getsockopt(fd, Ipv6V6Only).unwrap_or(true);
+    Some(Reservation { protocol, address: (!both).then_some(address), port })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use netd_api::{
     fault::{Code, Fault},
     message::{Reply, Request},
     names::{ContainerName, NetworkName},
+    publish::{PortRange, Protocol},
     view::{ContainerView, PlanView, PortState, PortView, Reconcile, Status, Trouble},
 };
 use netd_core::{
@@ -15,13 +16,16 @@ use netd_core::{
 use super::{Reconciler, fault};
 use crate::kernel::Kernel;
 
-/// Whether a request leaves the choice of a host port to us.
-pub(super) fn leaves_port_open(request: &Request) -> bool {
-    match request {
-        Request::Publish(_, spec) => spec.host.is_none(),
-        Request::CreateContainer(spec) => spec.publish.iter().any(|spec| spec.host.is_none()),
-        _ => false,
-    }
+/// Whether these host ports were our choice, so that others may serve as well: the request names none of them.
+pub(super) fn chosen_by_us(request: &Request, protocol: Protocol, ports: PortRange) -> bool {
+    let specs = match request {
+        Request::Publish(_, spec) => std::slice::from_ref(spec),
+        Request::CreateContainer(spec) => &spec.publish,
+        _ => return false,
+    };
+    let of_protocol = || specs.iter().filter(|spec| spec.protocol == protocol);
+    let named = of_protocol().filter_map(|spec| spec.host).any(|host| host.overlaps(ports));
+    !named && of_protocol().any(|spec| spec.host.is_none())
 }
 
 /// Whether a request may make a network: `default` is made on first use.

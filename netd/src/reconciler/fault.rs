@@ -49,11 +49,11 @@ pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
 /// Refusals of the kernel that a user can do something about.
 fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
     Some(match (&*error.op, &error.cause) {
-        (Op::AddBridge(..) | Op::AddVeth(..), KernelError::Errno { errno: libc::EEXIST, .. }) => {
+        (Op::AddBridge(..) | Op::AddVeth(..), cause) if cause.is_exists() => {
             (Code::BadInterface, "an interface of that name is there already; choose another one (--bridge of a network, ifname= of a container)")
         }
-        (Op::AddVeth(..), KernelError::Errno { errno: libc::EXFULL, .. }) => (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network"),
-        (Op::AddRoute(_), KernelError::Errno { errno: libc::EEXIST, .. }) => {
+        (Op::AddVeth(..), cause) if cause.is_full() => (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network"),
+        (Op::AddRoute(_), cause) if cause.is_exists() => {
             (Code::Impossible, "the container has a default route of its own; remove that one, or attach it to an internal network")
         }
         (_, KernelError::Namespace(_)) => (Code::BadNamespace, "nothing was changed; look whether the container still runs"),
