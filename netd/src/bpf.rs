@@ -208,7 +208,8 @@ impl Bpf {
     /// on the pinned maps, and no second filter of ours. `Absent` where eBPF is off.
     pub fn filters(&mut self) -> Result<Filters, BpfError> {
         let Ok(path) = &mut self.path else { return Ok(Filters::Absent) };
-        let found = path.filters().map_err(|refusal| BpfError::new("look at the filters on the shared tc blocks".to_owned(), refusal.into()))?;
+        let found =
+            path.filters().map_err(|refusal| BpfError::new("look at the filters on the shared tc blocks".to_owned(), refusal.into()))?;
         // Pins without filters are left of an earlier time, or of a start with no network yet: where no filter is wanted they go.
         Ok(if found == Filters::Absent && path.pins.are_there() { Filters::Stale } else { found })
     }

@@ -23,7 +23,10 @@ pub(crate) fn run(quick: bool) -> bool {
     let mut ratios = Vec::new();
     let mut existing = 0;
     println!("a container on a bridge network; milliseconds, p50 (p95) of {rounds}");
-    println!("{:>8}  {:>18} {:>18} {:>18} {:>7}  {:>18}", "existing", "netd create", "netd remove", "floor create", "ratio", "floor remove");
+    println!(
+        "{:>8}  {:>18} {:>18} {:>18} {:>7}  {:>18}",
+        "existing", "netd create", "netd remove", "floor create", "ratio", "floor remove"
+    );
     for wanted in [1, 100, 1000] {
         while existing < wanted {
             if existing % PER_NETWORK == 0 {
@@ -34,7 +37,8 @@ pub(crate) fn run(quick: bool) -> bool {
             existing += 1;
         }
         let mut floor = stand.floor();
-        let (mut create, mut remove, mut floor_create, mut floor_remove) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+        let (mut create, mut remove, mut floor_create, mut floor_remove) =
+            (Samples::default(), Samples::default(), Samples::default(), Samples::default());
         // Alternating, so that what slows the machine down slows both down.
         for round in 0..rounds + 3 {
             let name = format!("new{wanted}-{round}");
@@ -51,7 +55,13 @@ pub(crate) fn run(quick: bool) -> bool {
         }
         let ratio = create.p50() / floor_create.p50();
         let show = |samples: &Samples| format!("{:.2} ({:.2})", samples.p50(), samples.p95());
-        println!("{wanted:>8}  {:>18} {:>18} {:>18} {ratio:>7.2}  {:>18}", show(&create), show(&remove), show(&floor_create), show(&floor_remove));
+        println!(
+            "{wanted:>8}  {:>18} {:>18} {:>18} {ratio:>7.2}  {:>18}",
+            show(&create),
+            show(&remove),
+            show(&floor_create),
+            show(&floor_remove)
+        );
         ratios.push((wanted, ratio, remove.p50()));
         drop(floor);
         stand.lab.host().run("nft", &["delete", "table", "ip", "floor"]);
@@ -85,5 +95,11 @@ fn at_once(stand: &Stand, quick: bool) {
             samples.push(began.elapsed().as_secs_f64() * 1e3);
         }
     }
-    println!("8 at once, until all are done: create {:.2} ({:.2}), remove {:.2} ({:.2})", create.p50(), create.p95(), remove.p50(), remove.p95());
+    println!(
+        "8 at once, until all are done: create {:.2} ({:.2}), remove {:.2} ({:.2})",
+        create.p50(),
+        create.p95(),
+        remove.p50(),
+        remove.p95()
+    );
 }

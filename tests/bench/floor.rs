@@ -116,7 +116,20 @@ impl Floor {
         batch.put(libc::IFA_LOCAL, &address);
         batch.put(libc::IFA_ADDRESS, &address);
         batch.end(&message);
-        let body = [libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, libc::RTPROT_STATIC, libc::RT_SCOPE_UNIVERSE, libc::RTN_UNICAST, 0, 0, 0, 0];
+        let body = [
+            libc::AF_INET as u8,
+            0,
+            0,
+            0,
+            libc::RT_TABLE_MAIN,
+            libc::RTPROT_STATIC,
+            libc::RT_SCOPE_UNIVERSE,
+            libc::RTN_UNICAST,
+            0,
+            0,
+            0,
+            0,
+        ];
         let message = batch.message(libc::RTM_NEWROUTE, CREATE, &body);
         batch.put(libc::RTA_GATEWAY, &[10, 99, 0, 1]);
         batch.end(&message);

@@ -36,7 +36,10 @@ fn measure(stand: &Stand, goals: &mut Goals, containers: usize, watched: Duratio
     thread::sleep(watched);
     let wake_ups = (wake_ups(pid) - before) / watched.as_secs_f64() * 10.0;
     let memory = resident(pid);
-    println!("{containers} containers, nothing happens for {} s: {memory:.1} MiB resident, {wake_ups:.2} wake-ups in 10 s", watched.as_secs());
+    println!(
+        "{containers} containers, nothing happens for {} s: {memory:.1} MiB resident, {wake_ups:.2} wake-ups in 10 s",
+        watched.as_secs()
+    );
     goals.at_most(&format!("resident memory with {containers} containers"), memory, most, " MiB");
     goals.at_most(&format!("wake-ups in 10 s with {containers} containers"), wake_ups, 1.0, "");
 }

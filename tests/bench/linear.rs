@@ -20,7 +20,8 @@ impl Linear {
 
     /// Adds rules until there are so many.
     pub(crate) fn grow(&mut self, rules: usize) {
-        let new: String = (self.rules..rules).map(|n| format!("add rule ip linear ports tcp dport {} dnat to 10.1.2.3:80\n", 1 + n)).collect();
+        let new: String =
+            (self.rules..rules).map(|n| format!("add rule ip linear ports tcp dport {} dnat to 10.1.2.3:80\n", 1 + n)).collect();
         if !new.is_empty() {
             self.nft(&new);
         }

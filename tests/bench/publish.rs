@@ -22,7 +22,10 @@ pub(crate) fn run(quick: bool) -> bool {
     stand.asks(&container("one", "bench"));
     stand.asks(&container("many", "bench"));
     println!("one port; milliseconds, p50 (p95) of {rounds}");
-    println!("{:>9} {:>9}  {:>18} {:>18}  {:>18} {:>18}", "published", "tracked", "netd publish", "netd unpublish", "linear add", "linear delete");
+    println!(
+        "{:>9} {:>9}  {:>18} {:>18}  {:>18} {:>18}",
+        "published", "tracked", "netd publish", "netd unpublish", "linear add", "linear delete"
+    );
     let (mut published, mut firsts) = (0, None);
     let goal = (2.0 * disk.p50() + 0.3).max(0.4);
     let mut linear = Linear::new(&stand);
@@ -37,7 +40,8 @@ pub(crate) fn run(quick: bool) -> bool {
         if tracked > 0 {
             track(&stand, tracked);
         }
-        let (mut add, mut remove, mut linear_add, mut linear_remove) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+        let (mut add, mut remove, mut linear_add, mut linear_remove) =
+            (Samples::default(), Samples::default(), Samples::default(), Samples::default());
         for round in 0..rounds + 3 {
             let spec = "9000:80".parse().expect("a port");
             let name = || "one".parse().expect("a name");
@@ -54,7 +58,13 @@ pub(crate) fn run(quick: bool) -> bool {
             }
         }
         let show = |samples: &Samples| format!("{:.3} ({:.3})", samples.p50(), samples.p95());
-        println!("{wanted:>9} {tracked:>9}  {:>18} {:>18}  {:>18} {:>18}", show(&add), show(&remove), show(&linear_add), show(&linear_remove));
+        println!(
+            "{wanted:>9} {tracked:>9}  {:>18} {:>18}  {:>18} {:>18}",
+            show(&add),
+            show(&remove),
+            show(&linear_add),
+            show(&linear_remove)
+        );
         let case = if tracked > 0 { format!("at {wanted} ports and {tracked} connections") } else { format!("at {wanted} ports") };
         goals.at_most(&format!("publish {case}"), add.p50(), goal, " ms");
         goals.at_most(&format!("unpublish {case}"), remove.p50(), goal, " ms");

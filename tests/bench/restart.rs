@@ -11,7 +11,10 @@ use std::{
 };
 
 use lab::Station;
-use netd_api::{message::{Reply, Request}, publish::PublishSpec};
+use netd_api::{
+    message::{Reply, Request},
+    publish::PublishSpec,
+};
 
 use crate::{
     stand::{Stand, container},
@@ -52,7 +55,11 @@ pub(crate) fn run(quick: bool) -> bool {
         times.push(began.elapsed().as_secs_f64());
     }
     let (sent, lost) = flow.ends();
-    println!("from the kill until the new daemon has nothing to do, with {containers} containers and {containers} ports: p50 {:.2} s, slowest {:.2} s, of {rounds}", times.p50(), times.quantile(1.0));
+    println!(
+        "from the kill until the new daemon has nothing to do, with {containers} containers and {containers} ports: p50 {:.2} s, slowest {:.2} s, of {rounds}",
+        times.p50(),
+        times.quantile(1.0)
+    );
     println!("a UDP flow through a published port meanwhile: {sent} packets sent, {lost} lost");
     goals.at_most("until nothing is left to do", times.p50(), 2.0, " s");
     #[expect(clippy::cast_precision_loss, reason = "a few thousand packets")]

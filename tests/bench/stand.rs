@@ -7,7 +7,11 @@ use std::{
 };
 
 use lab::Lab;
-use netd_api::{client::Client, message::{Reply, Request}, spec::{ContainerSpec, NetworkSpec}};
+use netd_api::{
+    client::Client,
+    message::{Reply, Request},
+    spec::{ContainerSpec, NetworkSpec},
+};
 
 /// netd with one large network.
 pub(crate) struct Stand {
@@ -49,7 +53,9 @@ impl Stand {
     /// The floor in this host, on the same bridge.
     pub(crate) fn floor(&self) -> Floor {
         self.lab.host().run("nft", &["add", "table", "ip", "floor"]);
-        self.lab.host().run("nft", &["add", "map", "ip", "floor", "ports", "{ type inet_proto . inet_service : ipv4_addr . inet_service; }"]);
+        self.lab
+            .host()
+            .run("nft", &["add", "map", "ip", "floor", "ports", "{ type inet_proto . inet_service : ipv4_addr . inet_service; }"]);
         let program = std::env::current_exe().expect("a program knows its file");
         let mut command = self.lab.host().command(program.to_str().expect("a path in UTF-8"));
         command.args(["floor", &self.bridge]).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -12,7 +12,12 @@ impl Samples {
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a few thousand samples, a share of 0 to 1")]
+        #[expect(
+            clippy::cast_sign_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "a few thousand samples, a share of 0 to 1"
+        )]
         let at = (share * (sorted.len().saturating_sub(1)) as f64).round() as usize;
         sorted.get(at).copied().unwrap_or_default()
     }

@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     stage.host("nft list table inet netd");
 
     stage.says("netd is killed with -9 while the outside host downloads a file.");
-    let mut download = stage.downloads(&format!("curl --silent --show-error --limit-rate {RATE} --output /run/download http://{HOST_V4}:8080/file"));
+    let mut download =
+        stage.downloads(&format!("curl --silent --show-error --limit-rate {RATE} --output /run/download http://{HOST_V4}:8080/file"));
     let begun = within(DOWNLOAD, "the download begins", || Some(download.size()).filter(|size| *size > 0));
     stage.kills_netd();
     let later = within(DOWNLOAD, "the download goes on", || Some(download.size()).filter(|size| *size > begun + (1 << 20)));
@@ -68,7 +69,10 @@ fn main() -> ExitCode {
     let plan = stage.netctl("plan -o json");
     stage.proves("the restarted daemon finds nothing to repair", plan.json()["ops"].as_array().is_some_and(Vec::is_empty));
     let status = stage.netctl("status -o json");
-    stage.proves("nor did it at its start", status.json()["reconcile"]["done"].as_u64().is_some_and(|done| done <= stage.sockets_to_reopen()));
+    stage.proves(
+        "nor did it at its start",
+        status.json()["reconcile"]["done"].as_u64().is_some_and(|done| done <= stage.sockets_to_reopen()),
+    );
     let whole = download.ends(DOWNLOAD) && download.content() == fs::read(stage.path(&format!("{site}/file"))).unwrap_or_default();
     stage.proves("the download ends, whole and unchanged", whole);
     let inspect = stage.netctl("container inspect web -o json");

@@ -97,7 +97,8 @@ impl Stage {
     fn command(&self, line: &str) -> Command {
         let mut words = line.split(' ');
         let program = words.next().unwrap_or_default();
-        let mut command = if matches!(program, "netctl" | "netd") { self.lab.host().ours(program) } else { self.lab.host().command(program) };
+        let mut command =
+            if matches!(program, "netctl" | "netd") { self.lab.host().ours(program) } else { self.lab.host().command(program) };
         command.args(words);
         command
     }

@@ -1,3 +1,5 @@
+//! The ruleset against its golden files, and the script that brings a table to it. Never runs nft.
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use netd_api::{addr::Family, publish::Protocol};

@@ -24,7 +24,9 @@ impl Made {
     /// Notes that a namespace is about to be made: before it is, so that one that is half made after a crash is known as ours.
     pub(crate) fn note(&self, path: &str) -> Result<(), KernelError> {
         let Some(file) = self.file(path) else { return Ok(()) };
-        fs::create_dir_all(&self.dir).and_then(|()| fs::write(&file, "")).map_err(|error| KernelError::said(error, file.display().to_string()))
+        fs::create_dir_all(&self.dir)
+            .and_then(|()| fs::write(&file, ""))
+            .map_err(|error| KernelError::said(error, file.display().to_string()))
     }
 
     /// Notes that it has gone.

@@ -88,7 +88,9 @@ impl Ports {
     fn holder(&self, port: &Reservation) -> String {
         let overlaps = |other: &&Reservation| {
             let anywhere = match (port.address, other.address) {
-                (Some(one), Some(other)) => one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified()),
+                (Some(one), Some(other)) => {
+                    one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+                }
                 _ => true,
             };
             other.protocol == port.protocol && other.port == port.port && anywhere

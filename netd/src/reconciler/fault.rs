@@ -24,21 +24,30 @@ fn tried(request: &Request) -> String {
         Request::Publish(name, spec) => format!("cannot publish {spec} for {name}"),
         Request::Unpublish(name, _) => format!("cannot withdraw ports of {name}"),
         Request::Cleanup => "cannot clean up".to_owned(),
-        Request::Status | Request::Networks | Request::Network(_) | Request::Containers | Request::Container(_) | Request::Ports(_) | Request::Plan => {
-            "cannot answer".to_owned()
-        }
+        Request::Status
+        | Request::Networks
+        | Request::Network(_)
+        | Request::Containers
+        | Request::Container(_)
+        | Request::Ports(_)
+        | Request::Plan => "cannot answer".to_owned(),
     }
 }
 
 pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
     let tried = tried(request);
     match refused {
-        Refused::PortTaken { protocol, ports, holder } => Fault::new(Code::PortTaken, format!("{tried}: port {ports}/{protocol} is in use by {holder}"))
-            .hint("free it, choose another host port, or name none to have one chosen"),
+        Refused::PortTaken { protocol, ports, holder } => {
+            Fault::new(Code::PortTaken, format!("{tried}: port {ports}/{protocol} is in use by {holder}"))
+                .hint("free it, choose another host port, or name none to have one chosen")
+        }
         Refused::NetnsTaken { path } => Fault::new(Code::Exists, format!("{tried}: {path} is there already, and netd did not make it"))
             .hint(format!("choose another name, or adopt it under one (netctl container attach NAME --netns {path})")),
-        Refused::Store(error) => Fault::new(Code::Store, format!("{tried}: {}", chain(&error))).hint("nothing was changed; make room or mend the disk, then try again"),
-        Refused::Observe(error) => Fault::new(Code::Kernel, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`"),
+        Refused::Store(error) => Fault::new(Code::Store, format!("{tried}: {}", chain(&error)))
+            .hint("nothing was changed; make room or mend the disk, then try again"),
+        Refused::Observe(error) => {
+            Fault::new(Code::Kernel, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`")
+        }
         Refused::Apply(error) => {
             let (code, hint) = known(&error).unwrap_or((Code::Kernel, "nothing was changed; see `netctl status`"));
             Fault::new(code, format!("{tried}: {}", chain(&error))).hint(hint)
@@ -49,10 +58,13 @@ pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
 /// Refusals of the kernel that a user can do something about.
 fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
     Some(match (&*error.op, &error.cause) {
-        (Op::AddBridge(..) | Op::AddVeth(..), cause) if cause.is_exists() => {
-            (Code::BadInterface, "an interface of that name is there already; choose another one (--bridge of a network, ifname= of a container)")
+        (Op::AddBridge(..) | Op::AddVeth(..), cause) if cause.is_exists() => (
+            Code::BadInterface,
+            "an interface of that name is there already; choose another one (--bridge of a network, ifname= of a container)",
+        ),
+        (Op::AddVeth(..), cause) if cause.is_full() => {
+            (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network")
         }
-        (Op::AddVeth(..), cause) if cause.is_full() => (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network"),
         (Op::AddRoute(_), cause) if cause.is_exists() => {
             (Code::Impossible, "the container has a default route of its own; remove that one, or attach it to an internal network")
         }
@@ -63,7 +75,8 @@ fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
 }
 
 pub(super) fn namespace(request: &Request, error: &KernelError) -> Fault {
-    Fault::new(Code::BadNamespace, format!("{}: {}", tried(request), chain(error))).hint("give a path such as /run/netns/NAME or /proc/PID/ns/net, or the pid of a running process")
+    Fault::new(Code::BadNamespace, format!("{}: {}", tried(request), chain(error)))
+        .hint("give a path such as /run/netns/NAME or /proc/PID/ns/net, or the pid of a running process")
 }
 
 pub(super) fn observe(error: &ObserveError) -> Fault {

@@ -1,3 +1,5 @@
+//! Elements to bytes and back, and in nft's words. Never asks a kernel.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Which connections are forgotten, as messages. Never sends them.
+
 use netd_core::firewall::element::Publish;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Netlink framing against made bytes. Never opens a socket of the host.
+
 use super::*;
 
 fn datagram(messages: &[(u16, &[u8])]) -> Vec<u8> {

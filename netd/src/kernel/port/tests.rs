@@ -1,3 +1,5 @@
+//! Reservations on loopback ports of this machine that the kernel chose. Never takes a well-known one.
+
 use std::net::{TcpListener, UdpSocket};
 
 use super::*;

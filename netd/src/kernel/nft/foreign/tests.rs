@@ -1,3 +1,5 @@
+//! Foreign rulesets as nft's JSON has them, and what is said of them. Never runs nft.
+
 use super::*;
 
 const DOCKER: &str = include_str!("docker.json");

@@ -1,3 +1,5 @@
+//! What is news among made notifications. Never listens.
+
 use netd_api::addr::Mac;
 use netlink_packet_core::Emitable;
 use netlink_packet_route::{
