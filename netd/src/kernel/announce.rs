@@ -1,4 +1,4 @@
-//! Tells a network that an address is here now: gratuitous ARP (RFC 5227) or unsolicited neighbour advertisement (RFC 4861, 7.2.6), three times,
+//! Tells a network that an address is here now: gratuitous ARP (RFC 5227) or unsolicited neighbour advertisement (RFC 4861, 7.2.6), twice,
 //! from inside the container. Never makes anybody wait, never holds a namespace for more than some seconds.
 
 use std::{
@@ -14,8 +14,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::{KernelError, link, netlink::Rtnetlink};
 
-/// How often it is said: one frame may be lost (RFC 5227, ANNOUNCE_NUM is 2; arping -U takes a count).
-const TIMES: u8 = 3;
+/// How often it is said (RFC 5227, ANNOUNCE_NUM): one frame may be lost, and each goes to every port of the bridge, of which there may be 1,023.
+const TIMES: u8 = 2;
 /// Between one and the next. RFC 5227 has 2 s, against floods of a whole segment; ours is one host.
 const BETWEEN: Duration = Duration::from_millis(100);
 /// How soon a port that does not forward yet is looked at again; twice as long each time.

@@ -128,7 +128,7 @@ impl LinuxKernel {
             }
             Op::SetSysctl(Sysctl { ns: Ns::At(path), key }, value) => {
                 let (key, value) = (key.clone(), value.clone());
-                self.inside(path)?.run(move || sysctl::write(&key, &value))?
+                self.inside(path)?.run(move |tree| tree.write(&key, &value))?
             }
 
             Op::PutFilters => self.bpf.put_filters().map_err(bpf),
@@ -219,7 +219,7 @@ impl LinuxKernel {
     fn announce(&mut self, ns: &Ns, link: &IfName, mac: netd_api::addr::Mac, address: std::net::IpAddr) -> Result<(), KernelError> {
         let Ns::At(path) = ns else { return Ok(()) }; // the host's own addresses are announced by whoever needs them: with ARP
         let (link, announcer) = (link.clone(), self.announcer.clone());
-        self.inside(path)?.start_job(move || {
+        self.inside(path)?.start_job(move |_| {
             if let Err(error) = super::announce::from_here(&announcer, &link, mac, address) {
                 tracing::debug!(%address, %error, "an address was not announced");
             }

@@ -21,7 +21,7 @@ use nix::{
     sys::statfs::{FsType, fstatfs, statfs},
 };
 
-use super::{KernelError, link, netlink::Rtnetlink};
+use super::{KernelError, link, netlink::Rtnetlink, sysctl};
 
 /// NSFS_MAGIC in linux/magic.h: what statfs says of a file that is a namespace.
 const NSFS: FsType = FsType(0x6e73_6673);
@@ -32,7 +32,7 @@ const HOSTS: &str = "/proc/self/ns/net";
 /// Bytes; these threads call the kernel and little else.
 const STACK: usize = 256 * 1024;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&sysctl::Tree) + Send>;
 
 /// A namespace that is being worked on: a socket inside, and a thread inside for what a socket cannot do. Keeps the namespace alive until dropped.
 pub(crate) struct Inside {
@@ -73,15 +73,15 @@ impl Inside {
         })
     }
 
-    /// Runs on the thread inside: what depends on the calling thread's namespace, as /proc/sys/net and new sockets do.
-    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, KernelError> {
+    /// Runs on the thread inside, which has a view of the sysctls there: what depends on the calling thread's namespace, as /proc/sys/net and new sockets do.
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce(&sysctl::Tree) -> T + Send + 'static) -> Result<T, KernelError> {
         let (answer, result) = mpsc::sync_channel(1);
-        self.start_job(move || drop(answer.send(job())))?;
+        self.start_job(move |tree| drop(answer.send(job(tree))))?;
         result.recv().map_err(|_| ended())
     }
 
     /// Runs on the thread inside, without waiting for it; what was begun before this is dropped is done.
-    pub(crate) fn start_job(&self, job: impl FnOnce() + Send + 'static) -> Result<(), KernelError> {
+    pub(crate) fn start_job(&self, job: impl FnOnce(&sysctl::Tree) + Send + 'static) -> Result<(), KernelError> {
         self.jobs.send(Box::new(job)).map_err(|_| ended())
     }
 
@@ -112,7 +112,8 @@ impl Inside {
             let inside = enter();
             let entered = inside.is_ok();
             if opened.send(inside).is_ok() && entered {
-                work.into_iter().for_each(|job| job());
+                let mut tree = None;
+                work.into_iter().for_each(|job| job(tree.get_or_insert_with(sysctl::Tree::fresh)));
             }
         })?;
         let (rtnetlink, ns) = entered.recv().map_err(|_| ended())??;
@@ -127,15 +128,17 @@ fn ended() -> KernelError {
 /// Visits the namespaces at these paths one after the other, on one thread; a path that is none is passed over.
 pub(crate) fn visit<T: Send>(
     paths: &[&str],
-    each: impl Fn(&str, &mut Rtnetlink) -> Result<T, KernelError> + Sync,
+    each: impl Fn(&str, &mut Rtnetlink, &mut sysctl::Trees) -> Result<T, KernelError> + Sync,
 ) -> Result<Vec<T>, KernelError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, || {
             let mut seen = Vec::with_capacity(paths.len());
+            let mut trees = sysctl::Trees::default();
             for path in paths {
+                trees.next();
                 let Ok(ns) = open(path) else { continue };
                 setns(&ns, CloneFlags::CLONE_NEWNET).map_err(|errno| KernelError::said(errno, format!("setns {path}")))?;
-                seen.push(each(path, &mut Rtnetlink::open()?)?);
+                seen.push(each(path, &mut Rtnetlink::open()?, &mut trees)?);
             }
             Ok(seen)
         })?;

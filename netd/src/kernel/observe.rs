@@ -15,7 +15,8 @@ use super::{
     KernelError, Look, address,
     link::{self, Kind, Seen},
     netlink::Rtnetlink,
-    netns, route, sysctl,
+    netns, route,
+    sysctl::{self, Trees},
 };
 
 /// From how many namespaces on a second thread pays for itself (each takes some 0.1 ms to look into).
@@ -174,7 +175,7 @@ fn within<'a>(wanted: &'a Objects, seen: &Objects) -> BTreeMap<&'a str, Within<'
 
 fn look_inside(within: &BTreeMap<&str, Within<'_>>) -> Result<Vec<Inside>, KernelError> {
     let paths: Vec<&str> = within.keys().copied().collect();
-    let look = |path: &str, socket: &mut Rtnetlink| inside(path, &within[path], socket);
+    let look = |path: &str, socket: &mut Rtnetlink, trees: &mut Trees| inside(path, &within[path], socket, trees);
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -193,7 +194,7 @@ fn look_inside(within: &BTreeMap<&str, Within<'_>>) -> Result<Vec<Inside>, Kerne
 }
 
 /// Runs on a thread inside the namespace.
-fn inside(path: &str, within: &Within<'_>, socket: &mut Rtnetlink) -> Result<Inside, KernelError> {
+fn inside(path: &str, within: &Within<'_>, socket: &mut Rtnetlink, trees: &mut Trees) -> Result<Inside, KernelError> {
     let links: Vec<Seen> =
         link::all(socket)?.into_iter().filter(|link| within.links.iter().any(|name| name.as_str() == link.name)).collect();
     let (addresses, routes) = if links.is_empty() {
@@ -203,7 +204,7 @@ fn inside(path: &str, within: &Within<'_>, socket: &mut Rtnetlink) -> Result<Ins
     };
     let mut sysctls = Vec::new();
     for sysctl in &within.sysctls {
-        if let Some(value) = sysctl::read(&sysctl.key)? {
+        if let Some(value) = trees.tree().read(&sysctl.key)? {
             sysctls.push(((*sysctl).clone(), value));
         }
     }
