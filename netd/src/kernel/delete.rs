@@ -45,7 +45,7 @@ pub(crate) fn delete(index: u32) -> Result<(), KernelError> {
     while let Some(left) = deadline.checked_duration_since(Instant::now()) {
         let [heard, is_over] = netlink::wait([&news, &ended], Some(left))?;
         if is_over {
-            return result.recv().unwrap_or_else(|_| Err(KernelError::Errno { errno: libc::EIO, said: None }));
+            return result.recv().unwrap_or(Err(KernelError::Errno { errno: libc::EIO, said: None }));
         }
         if heard && tells_of(&news, &mut buffer, index)? {
             return Ok(());

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn the_sysctls_of_a_deleted_link_go_with_it_and_no_others() {
         let expected = Expected::default();
-        for key in ["net/ipv4/conf/a.1/forwarding", "net/ipv4/conf/a/forwarding", "net/ipv6/conf/a/accept_ra", "net/ipv6/conf/all/forwarding"] {
+        for key in
+            ["net/ipv4/conf/a.1/forwarding", "net/ipv4/conf/a/forwarding", "net/ipv6/conf/a/accept_ra", "net/ipv6/conf/all/forwarding"]
+        {
             expected.sysctl(key, "1");
         }
         expected.take_changes();

@@ -10,7 +10,7 @@ use netd_core::{
 };
 
 use super::{
-    ApplyError, Health, Kernel, KernelError, Look, ObserveError, address,
+    ApplyError, Health, Kernel, KernelError, Look, News, ObserveError, address,
     announce::Announcer,
     conntrack::{self, Conntrack},
     delete,
@@ -70,7 +70,7 @@ impl LinuxKernel {
     }
 
     /// Tells of what others change, in words and once for a burst, until `tell` gives false. To be called before the first look, so that nothing is missed.
-    pub fn watch(&self, tell: impl FnMut(String) -> bool + Send + 'static) -> Result<(), KernelError> {
+    pub fn watch(&self, tell: impl FnMut(News) -> bool + Send + 'static) -> Result<(), KernelError> {
         watch::start(self.expected.clone(), tell)
     }
 
@@ -352,6 +352,7 @@ fn traffic(counters: &netd_abi::Counters) -> view::Traffic {
     view::Traffic { packets: counters.packets, bytes: counters.bytes, segments: counters.segments }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands over the error")]
 fn bpf(error: BpfError) -> KernelError {
     KernelError::Bpf(error.line())
 }

@@ -56,7 +56,7 @@ impl Trees {
     /// The walk has come to another namespace.
     pub(crate) fn next(&mut self) {
         self.namespaces += 1;
-        if self.namespaces % Self::SHARE == 0 {
+        if self.namespaces.is_multiple_of(Self::SHARE) {
             self.current = None;
         }
     }

@@ -9,10 +9,13 @@ mod socket;
 mod tables;
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
 
+use netd_api::names::IfName;
+use netd_core::mark;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use self::{
@@ -22,7 +25,7 @@ use self::{
     tables::Tables,
 };
 use super::{
-    KernelError,
+    KernelError, News,
     expected::Expected,
     netlink::{self, Rtnetlink},
 };
@@ -37,7 +40,7 @@ const BURST: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Starts to listen, on a thread that ends when `tell` gives false.
-pub(crate) fn start(expected: Expected, tell: impl FnMut(String) -> bool + Send + 'static) -> Result<(), KernelError> {
+pub(crate) fn start(expected: Expected, tell: impl FnMut(News) -> bool + Send + 'static) -> Result<(), KernelError> {
     // Without CAP_NET_BROADCAST in this user namespace only our own is heard.
     let route =
         Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::Yes).or_else(|_| Ear::open(NETLINK_ROUTE, &ROUTE_GROUPS, Everywhere::No))?;
@@ -60,8 +63,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(mut self, mut tell: impl FnMut(String) -> bool) {
-        let mut news = News::default();
+    fn run(mut self, mut tell: impl FnMut(News) -> bool) {
+        let mut news = Burst::default();
         let mut told: Option<Instant> = None;
         loop {
             self.files.watch(&self.expected);
@@ -88,7 +91,7 @@ impl Watch {
         }
     }
 
-    fn listen(&mut self, [route, nft, files]: [bool; 3], news: &mut News) {
+    fn listen(&mut self, [route, nft, files]: [bool; 3], news: &mut Burst) {
         if route {
             let (links, expected) = (&mut self.links, &self.expected);
             drain(&self.route, news, |heard, news| {
@@ -107,7 +110,7 @@ impl Watch {
     }
 }
 
-fn drain(ear: &Ear, news: &mut News, mut each: impl FnMut(&socket::Heard, &mut News)) {
+fn drain(ear: &Ear, news: &mut Burst, mut each: impl FnMut(&socket::Heard, &mut Burst)) {
     loop {
         match ear.hear() {
             Ok(None) => return,
@@ -123,19 +126,27 @@ fn drain(ear: &Ear, news: &mut News, mut each: impl FnMut(&socket::Heard, &mut N
 
 /// What will be told.
 #[derive(Default)]
-struct News {
+struct Burst {
     first: String,
     more: usize,
     since: Option<Instant>,
+    /// The host ends that all of it is about so far; none once it is about anything else.
+    only: Option<BTreeSet<IfName>>,
 }
 
-impl News {
+impl Burst {
     fn add(&mut self, what: String) {
+        let about = host_end(&what);
         if self.since.is_none() {
             self.since = Some(Instant::now());
+            self.only = Some(BTreeSet::new());
             self.first = what;
         } else if what != self.first {
             self.more += 1;
+        }
+        match (about, &mut self.only) {
+            (Some(link), Some(only)) => drop(only.insert(link)),
+            _ => self.only = None,
         }
     }
 
@@ -143,8 +154,40 @@ impl News {
         what.into_iter().for_each(|what| self.add(what));
     }
 
-    fn take(&mut self) -> String {
-        let Self { first, more, .. } = std::mem::take(self);
-        if more == 0 { first } else { format!("{first}, and {more} more") }
+    fn take(&mut self) -> News {
+        let Self { first, more, only, .. } = std::mem::take(self);
+        let words = if more == 0 { first } else { format!("{first}, and {more} more") };
+        News { words, only: only.unwrap_or_default() }
+    }
+}
+
+/// The attachment's host end that a piece of news is about: every such piece names it, and nothing else is named like one.
+fn host_end(what: &str) -> Option<IfName> {
+    let word = what.split([' ', '/']).find(|word| word.starts_with(mark::VETH_PREFIX))?;
+    word.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_host_ends_alone_says_which() {
+        let mut burst = Burst::default();
+        burst.add("link ndvvcdhamysmh51 was changed".to_owned());
+        burst.add("sysctl net/ipv6/conf/ndvhzcc901j7ca7/disable_ipv6 is 0 instead of 1".to_owned());
+        let news = burst.take();
+        assert_eq!(news.words, "link ndvvcdhamysmh51 was changed, and 1 more");
+        assert_eq!(news.only, ["ndvhzcc901j7ca7", "ndvvcdhamysmh51"].iter().map(|name| name.parse().unwrap()).collect());
+    }
+
+    #[test]
+    fn news_of_anything_else_is_about_everything() {
+        let mut burst = Burst::default();
+        burst.add("link ndvvcdhamysmh51 was changed".to_owned());
+        burst.add("table inet netd was changed by nft (pid 9)".to_owned());
+        burst.add("link ndvhzcc901j7ca7 was changed".to_owned());
+        assert!(burst.take().only.is_empty());
+        assert_eq!(burst.take(), News::default());
     }
 }

@@ -34,7 +34,7 @@ impl Files {
                     let _ended_with_its_interface = self.inotify.rm_watch(watch);
                 }
             } else if !self.by_key.contains_key(&key)
-                && !HEARD_ELSEWHERE.iter().any(|end| key.ends_with(end))
+                && !is_heard(&key)
                 // None to watch, or none left to give (fs.inotify.max_user_watches): the slow check looks at it.
                 && let Ok(watch) = self.inotify.add_watch(sysctl::path(&key).as_str(), AddWatchFlags::IN_MODIFY)
             {
@@ -59,6 +59,11 @@ impl AsRawFd for Files {
     fn as_raw_fd(&self) -> RawFd {
         self.inotify.as_fd().as_raw_fd()
     }
+}
+
+/// Whether rtnetlink notifies of a sysctl.
+pub(super) fn is_heard(key: &str) -> bool {
+    HEARD_ELSEWHERE.iter().any(|end| key.ends_with(end))
 }
 
 /// What to say of a sysctl that is not as expected.

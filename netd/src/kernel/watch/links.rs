@@ -251,7 +251,8 @@ impl Links {
         let index = NlasIterator::new(attributes).filter_map(Result::ok).find(|attribute| attribute.kind() == NETCONF_INDEX)?;
         let index = i32::from_ne_bytes(index.value().try_into().ok()?);
         let name = if index == NETCONF_ALL { "all" } else { &self.hosts.get(&u32::try_from(index).ok()?)?.name };
-        expected.keys_of(name).iter().find_map(|key| files::differs(key, expected))
+        // It tells of some sysctls only; of the others the kernel's value may be one that we are about to change.
+        expected.keys_of(name).iter().filter(|key| files::is_heard(key)).find_map(|key| files::differs(key, expected))
     }
 }
 
