@@ -349,6 +349,10 @@ impl Desired {
     pub fn slots(&self) -> &Ranges {
         &self.index.slots
     }
+    /// The container at the other end of a host end.
+    pub fn container_at(&self, host_ifname: &IfName) -> Option<&ContainerId> {
+        self.index.host_ends.get(host_ifname)
+    }
     /// Whether a container's namespace was found gone.
     pub fn is_absent(&self, id: &ContainerId) -> bool {
         self.absent.contains(id)

@@ -22,7 +22,10 @@ pub(crate) mod expected;
 pub mod nft;
 pub(crate) mod netlink;
 
+use std::collections::BTreeSet;
+
 use netd_api::{
+    names::IfName,
     spec::Source,
     view::{Counters, Feature, Trouble},
 };
@@ -126,6 +129,15 @@ impl KernelError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Errno { errno: libc::EXFULL, .. })
     }
+}
+
+/// What somebody changed, as far as notifications tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct News {
+    /// In words, the first of it.
+    pub words: String,
+    /// The host ends of attachments that it is about; none where it is about anything else too.
+    pub only: BTreeSet<IfName>,
 }
 
 /// How the kernel serves us.

@@ -69,6 +69,12 @@ impl<K: Kernel> Reconciler<K> {
         ready();
         loop {
             let wait = self.survey.next(self.settings.check_every).saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                self.hold_again();
+                let reason = self.survey.due();
+                self.reconcile(&reason);
+                continue;
+            }
             match events.recv_timeout(wait) {
                 Ok(Event::Ask(ask)) => {
                     debug!(request = ?ask.request, uid = ask.caller.uid, pid = ask.caller.pid, "asked");
@@ -76,17 +82,13 @@ impl<K: Kernel> Reconciler<K> {
                     // A client that has gone away does not want its answer any more.
                     let _gone = ask.answer.send(reply);
                 }
-                Ok(Event::KernelChanged(news)) => self.reconcile(&Reason::Drift(news)),
+                Ok(Event::KernelChanged(news)) => self.hear(news),
                 Ok(Event::Reload(settings)) => {
                     info!("settings reloaded");
                     self.settings = settings;
                 }
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.hold_again();
-                    let reason = self.survey.due();
-                    self.reconcile(&reason);
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }

@@ -27,6 +27,7 @@ pub(super) struct Index {
     pub(super) ports: BTreeMap<(Protocol, u16), BTreeSet<PublishKey>>,
     pub(super) taken_ports: BTreeMap<Protocol, Ranges>,
     pub(super) slots: Ranges,
+    pub(super) host_ends: BTreeMap<IfName, ContainerId>,
 }
 
 impl Desired {
@@ -77,6 +78,7 @@ impl Desired {
                 }
                 self.index.macs.remove(&(attachment.network.clone(), attachment.mac));
                 self.index.slots.remove(u128::from(attachment.slot));
+                self.index.host_ends.remove(&attachment.host_ifname);
             }
         }
         if let Some(container) = after {
@@ -101,6 +103,7 @@ impl Desired {
                 }
                 self.index.macs.insert((attachment.network.clone(), attachment.mac), container.id.clone());
                 self.index.slots.insert(u128::from(attachment.slot));
+                self.index.host_ends.insert(attachment.host_ifname.clone(), container.id.clone());
             }
             self.containers.insert(container.id.clone(), Arc::clone(container));
         }

@@ -9,6 +9,7 @@ use netd_api::{
 use tokio::sync::oneshot;
 
 use super::Settings;
+use crate::kernel::News;
 
 /// So many requests and notifications may wait. A request takes a few milliseconds at most, so the last one waits for some seconds.
 const QUEUE: usize = 1024;
@@ -18,8 +19,8 @@ const QUEUE: usize = 1024;
 pub enum Event {
     /// Somebody asks for something.
     Ask(Ask),
-    /// Somebody else changed something in the kernel that concerns us; what, in words.
-    KernelChanged(String),
+    /// Somebody else changed something in the kernel that concerns us.
+    KernelChanged(News),
     /// The settings were read anew.
     Reload(Settings),
     /// The daemon ends.

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_api::{message::Reply, spec::Source, view::Cleanup};
+use netd_api::{message::Reply, names::ContainerId, spec::Source, view::Cleanup};
 use netd_core::{
     desired::{Change, Origin},
-    expand::{self, Scope},
+    expand::{self, Parts, Scope},
     objects::{Objects, Reservation},
     op::Op,
     plan::{self, Plan},
@@ -16,7 +16,7 @@ use netd_core::{
 use tracing::{debug, info, warn};
 
 use super::{Reconciler, carry::Refused};
-use crate::kernel::{Kernel, KernelError, Look, ObserveError};
+use crate::kernel::{Kernel, KernelError, Look, News, ObserveError};
 
 /// What set a survey off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,27 @@ impl<K: Kernel> Reconciler<K> {
             info!(%reason, done, failed = failed.len(), took_ms = took.as_millis(), "kernel made as wanted");
         }
         self.survey.last = Some(Last { reason: reason.to_string(), ended: Instant::now(), took, done, failed });
+    }
+
+    /// Looks whether news is drift: where it is about attachments only, at these alone, so that the echo of our own steps costs the same
+    /// however many containers there are.
+    pub(super) fn hear(&mut self, news: News) {
+        let containers: BTreeSet<_> = news.only.iter().filter_map(|link| self.desired.container_at(link)).cloned().collect();
+        if !news.only.is_empty() && self.are_as_wanted(containers) {
+            debug!(words = news.words, "no drift");
+            return;
+        }
+        self.reconcile(&Reason::Drift(news.words));
+    }
+
+    fn are_as_wanted(&mut self, containers: BTreeSet<ContainerId>) -> bool {
+        if containers.is_empty() {
+            return true;
+        }
+        let wanted = expand::expand(&self.desired, &self.host, &Scope::Parts(Parts { containers, ..Parts::default() }));
+        let observed = self.kernel.observe(Look::At(&wanted));
+        self.kernel.settle();
+        observed.is_ok_and(|observed| plan::plan(&wanted, &observed).is_empty())
     }
 
     /// One look and what it leads to: how many steps were done, and which failed.

@@ -138,7 +138,7 @@ fn a_connection_too_many_is_answered_and_turned_away() {
 #[test]
 fn a_full_queue_is_a_fault_and_no_wait() {
     let (asker, events) = queue();
-    while asker.tell(Event::KernelChanged("x".to_owned())) {}
+    while asker.tell(Event::KernelChanged(crate::kernel::News::default())) {}
     let mut api = Api::asking(Limits::default(), asker);
     let (status, fault) = api.asks("GET", "/v1/plan", "");
     assert_eq!((status, fault["code"].as_str()), (503, Some("unavailable")), "{fault}");
