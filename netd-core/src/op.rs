@@ -159,7 +159,7 @@ impl fmt::Display for Op {
                 write!(f, "conntrack -D -s {address}; conntrack -D -r {address}; ip neigh del {address} dev {bridge}")
             }
             Self::Announce { ns, link, address: IpAddr::V4(address), .. } => {
-                write!(f, "{}arping -U -c 3 -I {link} {address}", Enter(ns))
+                write!(f, "{}arping -U -c 2 -I {link} {address}", Enter(ns))
             }
             Self::Announce { ns, link, address: IpAddr::V6(address), .. } => {
                 write!(f, "{}ndsend {address} {link}", Enter(ns))

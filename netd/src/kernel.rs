@@ -17,6 +17,7 @@ pub(crate) mod holder;
 pub(crate) mod conntrack;
 pub(crate) mod host;
 pub(crate) mod health;
+pub(crate) mod in_our_way;
 pub(crate) mod watch;
 pub(crate) mod expected;
 pub mod nft;

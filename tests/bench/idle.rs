@@ -14,8 +14,8 @@ pub(crate) fn run(quick: bool) -> bool {
     let mut goals = Goals::default();
     let mut stand = Stand::new();
     stand.asks(&netd_api::message::Request::Cleanup);
-    stand.lab.netd().restart();
-    stand.client = stand.lab.api();
+    stand.lab.netd().stop();
+    stand.starts_again();
     measure(&stand, &mut goals, 0, watched, 15.0);
     for n in 0..containers {
         let network = format!("bench-{}", "x".repeat(n / PER_NETWORK + 1));

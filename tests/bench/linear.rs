@@ -33,7 +33,8 @@ impl Linear {
         let began = Instant::now();
         let said = self.host.run("nft", &["--echo", "--handle", "add rule ip linear ports tcp dport 65000 dnat to 10.1.2.3:80"]);
         let added = began.elapsed().as_secs_f64() * 1e3;
-        let handle = said.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+        let handle =
+            said.split("# handle ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("nft echoes the handle").to_owned();
         let began = Instant::now();
         self.host.run("nft", &["delete", "rule", "ip", "linear", "ports", "handle", &handle]);
         (added, began.elapsed().as_secs_f64() * 1e3)

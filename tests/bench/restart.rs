@@ -34,19 +34,19 @@ pub(crate) fn run(quick: bool) -> bool {
             stand.network(&network);
         }
         stand.asks(&container(&format!("c{n}"), &network));
-        let spec: PublishSpec = format!("{}:80", 10_000 + n).parse().expect("a port");
+        let spec: PublishSpec = format!("{}:80/udp", 10_000 + n).parse().expect("a port");
         stand.asks(&Request::Publish(format!("c{n}").parse().expect("a name"), spec));
     }
-    stand.lab.container("c0").serves_udp(80);
+    let first = stand.lab.at("c0", "/run/netns/c0");
+    first.serves_udp(80);
     let flow = Flow::start(stand.lab.outside());
     let mut times = Samples::default();
     for _ in 0..rounds {
         stand.lab.netd().kill9();
         let began = Instant::now();
-        stand.lab.netd().start();
-        let client = &mut stand.lab.api();
+        stand.starts_again();
         loop {
-            let Ok(Reply::Plan(plan)) = client.send(&Request::Plan) else { panic!("no plan") };
+            let Ok(Reply::Plan(plan)) = stand.client.send(&Request::Plan) else { panic!("no plan") };
             if plan.ops.is_empty() {
                 break;
             }

@@ -18,13 +18,19 @@ pub(crate) struct Stand {
     pub(crate) lab: Lab,
     pub(crate) client: Client,
     pub(crate) bridge: String,
+    /// Where the state is kept: on the machine's disk, until the stand is gone.
+    pub(crate) disk: tempfile::TempDir,
 }
 
 impl Stand {
     pub(crate) fn new() -> Self {
-        let lab = Lab::new();
+        let lab = Lab::bare();
+        // A lab's /var/lib is in memory; a benchmark that has no disk in it would flatter.
+        let disk = tempfile::tempdir_in("/var/tmp").expect("/var/tmp can be written");
+        let state = disk.path().to_str().expect("a path in UTF-8").to_owned();
+        lab.netd().start_with(&["--state-dir", &state], &[]);
         let client = lab.api();
-        let mut stand = Self { lab, client, bridge: String::new() };
+        let mut stand = Self { lab, client, bridge: String::new(), disk };
         stand.network("bench");
         stand
     }
@@ -36,6 +42,13 @@ impl Stand {
         spec.subnets.push(format!("10.{second}.0.0/16").parse().expect("a good subnet"));
         let Reply::Network(view) = self.asks(&Request::CreateNetwork(spec)) else { panic!("no network") };
         self.bridge = view.bridge.to_string();
+    }
+
+    /// Starts the daemon again after its end.
+    pub(crate) fn starts_again(&mut self) {
+        let state = self.disk.path().to_str().expect("a path in UTF-8").to_owned();
+        self.lab.netd().start_with(&["--state-dir", &state], &[]);
+        self.client = self.lab.api();
     }
 
     /// Asks, and panics where it is refused.

@@ -15,12 +15,14 @@ use super::{
     conntrack::{self, Conntrack},
     delete,
     expected::Expected,
-    host, link,
+    host,
+    in_our_way::InOurWay,
+    link,
     made::Made,
     neighbour,
     netlink::Rtnetlink,
     netns::{self, Inside},
-    nft::{self, Nft},
+    nft::Nft,
     observe,
     port::{self, Ports},
     route, sysctl, watch,
@@ -43,7 +45,7 @@ pub struct LinuxKernel {
     features: Features,
     expected: Expected,
     /// Chains of others in our way, and the bridges for which they were looked for.
-    in_our_way: Option<(Vec<IfName>, Vec<view::Trouble>)>,
+    in_our_way: InOurWay,
 }
 
 impl LinuxKernel {
@@ -65,7 +67,7 @@ impl LinuxKernel {
             announcer: Announcer::on_host()?,
             made: Made::at(run.join("made")),
             expected,
-            in_our_way: None,
+            in_our_way: InOurWay::default(),
         })
     }
 
@@ -254,33 +256,15 @@ impl LinuxKernel {
                 }
             }
             self.expected.sysctls(wanted);
-            self.look_for_drops(found.objects.bridges.keys().cloned().collect());
+            self.in_our_way.look(found.objects.bridges.keys().cloned().collect(), self.expected.take_others_rules());
             self.conntrack.all_published(&found.objects.elements);
         }
         if is_all || !wanted.bridges.is_empty() {
             found.objects.filters = self.bpf.filters().map_err(bpf).map_err(because("the tc filters"))?;
         }
         self.add_attachments(&mut found, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
-        found.objects.reservations = self.ports.held();
-        if !is_all {
-            found.objects.reservations.retain(|port| wanted.reservations.contains(port));
-        }
+        found.objects.reservations = if is_all { self.ports.held() } else { self.ports.held_of(&wanted.reservations) };
         Ok(found.objects)
-    }
-
-    /// Looks for others' chains that drop our packets, where they or our bridges have changed since the last time.
-    fn look_for_drops(&mut self, bridges: Vec<IfName>) {
-        let changed = self.expected.take_others_rules();
-        if !changed && self.in_our_way.as_ref().is_some_and(|(before, _)| *before == bridges) {
-            return;
-        }
-        let found = if bridges.is_empty() { Vec::new() } else { nft::foreign::find(&bridges) };
-        let before = self.in_our_way.take().map(|(_, found)| found).unwrap_or_default();
-        found
-            .iter()
-            .filter(|trouble| !before.contains(trouble))
-            .for_each(|trouble| tracing::warn!(mend = trouble.hint, "{}", trouble.what));
-        self.in_our_way = Some((bridges, found));
     }
 
     /// What the eBPF side knows of each veth.
@@ -343,8 +327,7 @@ impl Kernel for LinuxKernel {
     }
 
     fn health(&mut self) -> Health {
-        let in_our_way = self.in_our_way.as_ref().map(|(_, found)| found.clone()).unwrap_or_default();
-        super::health::health(&self.bpf, self.features, in_our_way)
+        super::health::health(&self.bpf, self.features, self.in_our_way.found())
     }
 }
 

@@ -59,6 +59,11 @@ impl Ports {
         self.held.keys().copied().collect()
     }
 
+    /// Those of these that are held.
+    pub(crate) fn held_of(&self, ports: &BTreeSet<Reservation>) -> BTreeSet<Reservation> {
+        ports.iter().filter(|port| self.held.contains_key(port)).copied().collect()
+    }
+
     /// Holds a port; one that is held already is no error.
     pub(crate) fn reserve(&mut self, port: &Reservation) -> Result<(), KernelError> {
         if self.held.contains_key(port) {

@@ -77,7 +77,8 @@ impl Links {
     }
 
     fn on_host(&mut self, message: RouteNetlinkMessage, part: &Part<'_>, expected: &Expected) -> Option<String> {
-        let is_added = matches!(message, RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewRoute(_));
+        let is_added =
+            matches!(message, RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewRoute(_));
         match &message {
             // A bridge tells of its ports in its own family too; the link itself follows, or is not changed.
             RouteNetlinkMessage::NewLink(LinkMessage { header, .. }) | RouteNetlinkMessage::DelLink(LinkMessage { header, .. }) => {
@@ -272,7 +273,12 @@ fn is_settled(link: &Seen) -> bool {
 
 /// Whether nothing differs that a plan would mend. (A bridge port's state and its flags are told in the bridge's family.)
 fn is_same(one: &Seen, other: &Seen) -> bool {
-    one.name == other.name && one.up == other.up && one.mac == other.mac && one.mtu == other.mtu && one.master == other.master && one.alias == other.alias
+    one.name == other.name
+        && one.up == other.up
+        && one.mac == other.mac
+        && one.mtu == other.mtu
+        && one.master == other.master
+        && one.alias == other.alias
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -34,18 +34,22 @@ impl Tables {
         let attributes = || NlasIterator::new(part.payload.get(HEADER..).unwrap_or_default()).filter_map(Result::ok);
         let kind = part.kind & 0xff;
         if kind != NEWGEN {
-            let is_ours = part.payload.first() == Some(&INET) && attributes().any(|attribute| attribute.kind() == TABLE && attribute.value() == b"netd\0");
+            let is_ours = part.payload.first() == Some(&INET)
+                && attributes().any(|attribute| attribute.kind() == TABLE && attribute.value() == b"netd\0");
             self.ours |= is_ours;
             self.others_rules |= !is_ours && kind <= LAST_OF_RULES;
             return None;
         }
         let Self { ours, others_rules } = std::mem::take(self);
         let text = |value: &[u8]| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
-        let name = attributes().find(|attribute| attribute.kind() == PROC_NAME).map(|attribute| text(attribute.value())).unwrap_or_default();
+        let name =
+            attributes().find(|attribute| attribute.kind() == PROC_NAME).map(|attribute| text(attribute.value())).unwrap_or_default();
         if expected.is_ours(part.port) || (name == "nft" && expected.is_our_nft()) {
             return None;
         }
-        let pid = attributes().find(|attribute| attribute.kind() == PROC_PID).and_then(|attribute| Some(u32::from_be_bytes(attribute.value().try_into().ok()?)));
+        let pid = attributes()
+            .find(|attribute| attribute.kind() == PROC_PID)
+            .and_then(|attribute| Some(u32::from_be_bytes(attribute.value().try_into().ok()?)));
         let by = format!("{} (pid {})", if name.is_empty() { "somebody" } else { &name }, pid.unwrap_or(0));
         if others_rules {
             expected.others_rules_changed();
