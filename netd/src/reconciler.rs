@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_api::{fault::Fault, message::{Reply, Request}, spec::Source};
+use netd_api::{
+    fault::Fault,
+    message::{Reply, Request},
+    spec::Source,
+};
 use netd_core::{
     change::{self, Context},
     desired::Desired,
@@ -117,7 +121,9 @@ impl<K: Kernel> Reconciler<K> {
             match self.carry_out(&change) {
                 Ok(()) => return self.reply(request, &change),
                 // A free host port was to be chosen, and a stranger has the one that was: the next one may be free.
-                Err(carry::Refused::PortTaken { protocol, ports, .. }) if busy.len() < 64 && answer::chosen_by_us(request, protocol, ports) => {
+                Err(carry::Refused::PortTaken { protocol, ports, .. })
+                    if busy.len() < 64 && answer::chosen_by_us(request, protocol, ports) =>
+                {
                     busy.push((protocol, ports));
                 }
                 Err(refused) => return Err(fault::refused(request, refused)),
