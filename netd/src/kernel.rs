@@ -1,6 +1,7 @@
 //! The door to the kernel: what is there is observed, what is planned is applied one step at a time. Decides nothing.
 
 pub mod linux;
+pub mod memory;
 pub(crate) mod boot;
 pub(crate) mod observe;
 pub(crate) mod netns;

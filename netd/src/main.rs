@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use netd::{config::Flags, daemon};
+use netd::{config::Flags, daemon, kernel::memory};
 
 fn main() -> ExitCode {
+    memory::frugal();
     match daemon::run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -99,7 +99,7 @@ impl Floor {
         batch.close(&data);
         batch.close(&info);
         batch.end(&message);
-        self.links.send(batch)?;
+        self.links.send(&batch)?;
 
         setns(&ns, CloneFlags::CLONE_NEWNET)?;
         let index = if_nametoindex("eth0")?;
@@ -133,7 +133,7 @@ impl Floor {
         let message = batch.message(libc::RTM_NEWROUTE, CREATE, &body);
         batch.put(libc::RTA_GATEWAY, &[10, 99, 0, 1]);
         batch.end(&message);
-        inside.send(batch)?;
+        inside.send(&batch)?;
         self.element(number, true)
     }
 
@@ -143,7 +143,7 @@ impl Floor {
         let message = batch.message(libc::RTM_DELLINK, ACK, &link_message(0, false));
         batch.put(libc::IFLA_IFNAME, &c_string(&format!("fl{number}")));
         batch.end(&message);
-        self.links.send(batch)?;
+        self.links.send(&batch)?;
         let path = format!("/run/netns/floor{number}");
         umount2(path.as_str(), MntFlags::MNT_DETACH)?;
         fs::remove_file(path)
@@ -179,7 +179,7 @@ impl Floor {
         batch.end(&message);
         let end = batch.message(17, 0, &[0, 0, 0, NFTABLES as u8]); // NFNL_MSG_BATCH_END
         batch.end(&end);
-        self.rules.send(batch)
+        self.rules.send(&batch)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the daemon costs while nothing happens: resident memory and wake-ups, with no container and with 1,000.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     stand::{Stand, container},
@@ -29,12 +32,10 @@ pub(crate) fn run(quick: bool) -> bool {
 }
 
 fn measure(stand: &Stand, goals: &mut Goals, containers: usize, watched: Duration, most: f64) {
-    // Announcements and what follows a change are over after some seconds; idling begins then.
-    thread::sleep(Duration::from_secs(8));
+    // Until some 20 s after the last change the kernel itself tells of each bridge port again; idling begins then.
+    thread::sleep(Duration::from_secs(40));
     let pid = stand.lab.netd().pid();
-    let before = wake_ups(pid);
-    thread::sleep(watched);
-    let wake_ups = (wake_ups(pid) - before) / watched.as_secs_f64() * 10.0;
+    let wake_ups = wake_ups(pid, watched) / watched.as_secs_f64() * 10.0;
     let memory = resident(pid);
     println!(
         "{containers} containers, nothing happens for {} s: {memory:.1} MiB resident, {wake_ups:.2} wake-ups in 10 s",
@@ -51,12 +52,27 @@ fn resident(pid: u32) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(f64::MAX) / 1024.0
 }
 
-/// How often its threads have slept and been woken: voluntary context switches of proc(5), all threads.
-fn wake_ups(pid: u32) -> f64 {
+/// How often it woke: spans of 100 ms in which any of its threads ran. A full check, which uses several threads for a moment, is one.
+fn wake_ups(pid: u32, watched: Duration) -> f64 {
+    let began = Instant::now();
+    let (mut before, mut woken) = (switches(pid), 0.0);
+    while began.elapsed() < watched {
+        thread::sleep(Duration::from_millis(100));
+        let now = switches(pid);
+        if now != before {
+            woken += 1.0;
+        }
+        before = now;
+    }
+    woken
+}
+
+/// How often its threads, ended ones apart, gave the processor up by themselves: voluntary_ctxt_switches of proc(5).
+fn switches(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let switches = threads.filter_map(|thread| {
+    let of_thread = threads.filter_map(|thread| {
         let status = fs::read_to_string(thread.path().join("status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<f64>().ok()
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
     });
-    switches.sum()
+    of_thread.sum()
 }

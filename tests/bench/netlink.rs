@@ -89,7 +89,7 @@ impl Socket {
     }
 
     /// Sends all messages at once and waits for every acknowledgement; the first error ends it.
-    pub(crate) fn send(&self, batch: Batch) -> io::Result<()> {
+    pub(crate) fn send(&self, batch: &Batch) -> io::Result<()> {
         nix::sys::socket::send(self.0.as_raw_fd(), &batch.bytes, nix::sys::socket::MsgFlags::empty())?;
         let mut left = batch.answers;
         let mut buffer = [0_u8; 16384];

@@ -16,7 +16,7 @@ use netd_core::{
 use tracing::{debug, info, warn};
 
 use super::{Reconciler, carry::Refused};
-use crate::kernel::{Kernel, KernelError, Look, News, ObserveError};
+use crate::kernel::{Kernel, KernelError, Look, News, ObserveError, memory};
 
 /// What set a survey off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,7 @@ impl<K: Kernel> Reconciler<K> {
             }
         }
         self.kernel.settle();
+        memory::give_back();
         if *reason != Reason::Start {
             self.survey.drift_repaired += done;
         }

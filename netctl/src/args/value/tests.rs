@@ -9,7 +9,7 @@ fn a_label_needs_an_equals_sign() {
     assert_eq!("tier=".parse::<Label>().unwrap().value.as_str(), "");
     assert_eq!("tier".parse::<Label>().unwrap_err().to_string(), r#"label "tier" is none; write it as KEY=VALUE"#);
     assert!("-=web".parse::<Label>().unwrap_err().to_string().starts_with(r#"label key "-" is none"#));
-    assert!("tier=a b".parse::<Label>().unwrap_err().to_string().starts_with(r#"label value "a b" is none"#));
+    assert!("tier=a b".parse::<Label>().unwrap_err().to_string().starts_with(r#"label value "a b" has a space"#));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn an_attachment_takes_its_options_in_any_order() {
 #[test]
 fn an_attachment_says_which_option_is_wrong() {
     for (given, said) in [
-        ("", r#"network name "" is none"#),
+        ("", r#"network name "" is empty"#),
         ("web,", r#"option "" is none; use ip=IP, mac=MAC or ifname=IF"#),
         ("web,alias=x", r#"option "alias" is none"#),
         ("web,ip=10.4.0", r#"address "10.4.0" is none"#),
