@@ -69,6 +69,7 @@ pub(crate) fn host(socket: &mut Rtnetlink, features: Features) -> Result<Host, K
         foreign_links: foreign.into_values().map(|(_, name)| name).collect(),
         ephemeral: ephemeral(),
         seed: seed(),
+        forwards_v6: sysctl::read("net/ipv6/conf/all/forwarding").ok().flatten().is_some_and(|value| value.trim() == "1"),
         features,
     })
 }

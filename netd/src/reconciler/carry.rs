@@ -8,7 +8,7 @@ use netd_api::{
 use netd_core::{
     desired::{Change, Desired, Edit, Origin},
     expand::{self, Scope},
-    objects::{Objects, Reservation},
+    objects::{Ns, Objects, Reservation, Veth},
     op::Op,
     plan::{self, Plan},
 };
@@ -197,24 +197,26 @@ fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
         .collect()
 }
 
-/// The keys of both.
-fn union(one: &Objects, other: &Objects) -> Objects {
-    let mut all = other.clone();
-    for (key, value) in &one.netns {
+/// The keys of both. What is inside a namespace that no container has afterwards is left out: it goes with its link, so nobody need enter there.
+fn union(before: &Objects, after: &Objects) -> Objects {
+    let mut all = after.clone();
+    let stays = |ns: &Ns| ns.path().is_none_or(|path| after.netns.contains_key(path));
+    for (key, value) in &before.netns {
         all.netns.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    for (key, value) in &one.bridges {
+    for (key, value) in &before.bridges {
         all.bridges.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    for (key, value) in &one.veths {
-        all.veths.entry(key.clone()).or_insert_with(|| value.clone());
+    for (key, value) in &before.veths {
+        let leads = |veth: &Veth| veth.peer.clone().filter(|peer| stays(&peer.ns));
+        all.veths.entry(key.clone()).or_insert_with(|| Veth { peer: leads(value), ..value.clone() });
     }
-    for (key, value) in &one.sysctls {
+    for (key, value) in before.sysctls.iter().filter(|(sysctl, _)| stays(&sysctl.ns)) {
         all.sysctls.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    all.addresses.extend(one.addresses.iter().cloned());
-    all.routes.extend(one.routes.iter().cloned());
-    all.elements.extend(one.elements.iter().cloned());
-    all.reservations.extend(one.reservations.iter().copied());
+    all.addresses.extend(before.addresses.iter().filter(|address| stays(&address.ns)).cloned());
+    all.routes.extend(before.routes.iter().filter(|route| stays(&route.ns)).cloned());
+    all.elements.extend(before.elements.iter().cloned());
+    all.reservations.extend(before.reservations.iter().copied());
     all
 }

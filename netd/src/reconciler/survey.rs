@@ -191,10 +191,15 @@ impl<K: Kernel> Reconciler<K> {
         Ok((plan, observed, wanted))
     }
 
-    /// Does all steps that can be done.
+    /// Does all steps that can be done. What stands on a link that could not be made waits for it: its name may be a stranger's link now.
     fn carry_on(&mut self, plan: &Plan, reason: &Reason) -> (u64, Vec<String>) {
         let (mut done, mut failed) = (0, Vec::new());
+        let mut not_done: Vec<&Op> = Vec::new();
         for op in &plan.ops {
+            if not_done.iter().any(|failed| op.needs(failed)) {
+                not_done.push(op);
+                continue;
+            }
             match self.kernel.apply(op) {
                 Ok(()) => {
                     done += 1;
@@ -208,7 +213,10 @@ impl<K: Kernel> Reconciler<K> {
                         warn!(%port, holder, "a published port is held by somebody else; it still leads to its container");
                         self.unheld.insert(*port, holder.clone());
                     }
-                    _ => failed.push(chain(&error)),
+                    _ => {
+                        not_done.push(op);
+                        failed.push(chain(&error));
+                    }
                 },
             }
         }
