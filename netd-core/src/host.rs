@@ -18,6 +18,8 @@ pub struct Host {
     pub ephemeral: (u16, u16),
     /// A number that stays the same on this host and differs from others' (made from machine-id(5)): the private IPv6 prefix comes from it.
     pub seed: u64,
+    /// Whether the host forwards IPv6 as a whole (net.ipv6.conf.all.forwarding): then every interface does, for strangers too.
+    pub forwards_v6: bool,
     /// What the kernel can do.
     pub features: Features,
 }

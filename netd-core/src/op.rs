@@ -100,6 +100,37 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether it is about a link that `failed` did not make: it would fail too, or change a stranger's link of the same name.
+    #[must_use]
+    pub fn needs(&self, failed: &Self) -> bool {
+        match failed {
+            Self::AddBridge(bridge, _) => self.is_about(&Ns::Host, bridge),
+            Self::AddVeth(host_end, veth) => {
+                self.is_about(&Ns::Host, host_end) || veth.peer.as_ref().is_some_and(|peer| self.is_about(&peer.ns, &peer.name))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_about(&self, at: &Ns, name: &IfName) -> bool {
+        let on_host = |link: &IfName| *at == Ns::Host && link == name;
+        match self {
+            Self::SetUp(ns, link, _) | Self::SetMtu(ns, link, _) | Self::SetMac(ns, link, _) => ns == at && link == name,
+            Self::AddAddress(Address { ns, link, .. })
+            | Self::DelAddress(Address { ns, link, .. })
+            | Self::AddRoute(Route { ns, link, .. })
+            | Self::DelRoute(Route { ns, link, .. })
+            | Self::Announce { ns, link, .. } => ns == at && link == name,
+            Self::AddVeth(_, Veth { bridge, .. }) => bridge.as_ref().is_some_and(on_host),
+            Self::SetMaster(link, bridge) => on_host(link) || on_host(bridge),
+            Self::SetPort { link, .. } | Self::SetAlias(link, _) | Self::AddSlot(link, _) | Self::JoinBlocks(link) => on_host(link),
+            Self::SetSysctl(Sysctl { ns, key }, _) => ns == at && key.split('/').nth(3) == Some(name.as_str()),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on_off = |on: bool| if on { "on" } else { "off" };
@@ -199,5 +230,35 @@ impl fmt::Display for Reservation {
             None => write!(f, "{} [::]:{}", self.protocol, self.port),
             Some(address) => write!(f, "{} {}", self.protocol, std::net::SocketAddr::new(address, self.port)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_a_link_that_was_not_made_waits_for_it() {
+        let name = |name: &str| name.parse::<IfName>().expect("a name");
+        let failed = Op::AddBridge(name("nd-web"), Bridge { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, up: false });
+        let on = |ns: Ns, link: &str| Op::SetUp(ns, name(link), true);
+        let veth = |bridge: &str| Veth {
+            bridge: Some(name(bridge)),
+            mac: Mac([2, 0, 0, 0, 0, 2]),
+            mtu: 1500,
+            up: false,
+            alias: String::new(),
+            isolated: false,
+            hairpin: false,
+            on_blocks: false,
+            slot: None,
+            peer: None,
+        };
+        assert!(on(Ns::Host, "nd-web").needs(&failed));
+        assert!(Op::SetAlias(name("nd-web"), String::new()).needs(&failed));
+        assert!(Op::AddVeth(name("ndv1"), veth("nd-web")).needs(&failed));
+        assert!(Op::JoinBlocks(name("ndv1")).needs(&Op::AddVeth(name("ndv1"), veth("nd-web"))));
+        assert!(!on(Ns::Host, "nd-db").needs(&failed) && !on(Ns::At("/run/netns/a".to_owned()), "nd-web").needs(&failed));
+        assert!(!Op::AddVeth(name("ndv2"), veth("nd-db")).needs(&failed) && !Op::PutTable.needs(&failed));
     }
 }

@@ -57,7 +57,10 @@ fn wanted_sysctls(desired: &Desired, host: &Host) -> BTreeMap<Sysctl, String> {
                 // Before forwarding: a router does not listen to routers unless told to (ip-sysctl.rst, accept_ra).
                 set(format!("net/ipv6/conf/{name}/accept_ra"), "2");
             }
-            set(v6(name, host), "1");
+            // A host that forwards anyway needs nothing switched on, and its strangers stay as they are.
+            if !(host.features.force_forwarding && host.forwards_v6) {
+                set(v6(name, host), "1");
+            }
         }
         if !host.features.force_forwarding {
             set(FORWARD_V6.to_owned(), "1");

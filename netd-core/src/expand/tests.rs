@@ -205,6 +205,16 @@ fn before_linux_6_17_ipv6_is_forwarded_by_the_whole_host() {
 }
 
 #[test]
+fn a_host_that_forwards_ipv6_by_itself_is_asked_for_no_more_and_its_strangers_are_let_alone() {
+    let host = Host { forwards_v6: true, ..host(ALL) };
+    let mut desired = Desired::default();
+    ask(&mut desired, &host, &network(r#"{"name":"n","ipv6":true}"#));
+    let wanted = expand(&desired, &host, &Scope::Everything);
+    assert!(!wanted.sysctls.keys().any(|sysctl| sysctl.key.contains("/up0/force_forwarding")), "{:?}", wanted.sysctls);
+    assert!(!wanted.elements.iter().any(|element| matches!(element, Element::SwitchedOn(_, Family::V6))), "{:?}", wanted.elements);
+}
+
+#[test]
 fn a_port_of_all_ipv4_addresses_is_not_open_in_ipv6() {
     let both = network(r#"{"name":"n","subnets":["10.9.0.0/24","fd00:9::/64"]}"#);
     for (spec, with, without) in [("0.0.0.0:53:53/udp", "publish4_any", "publish6"), ("[::]:53:53/udp", "publish6_any", "publish4")] {
