@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Child,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -50,7 +50,7 @@ fn filters(lab: &Lab, veth: &str) -> Vec<String> {
     shown.split_whitespace().filter(|word| word.starts_with("netd:")).map(str::to_owned).collect()
 }
 
-fn started(lab: &Lab, program: &PathBuf) -> Child {
+fn started(lab: &Lab, program: &Path) -> Child {
     let child = lab.host().command(program.to_str().expect("a plain path")).spawn().expect("the other build can be started");
     eventually("the other build answers", || Client::at(lab.netd().socket()).send(&Request::Status).ok());
     child
