@@ -9,7 +9,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
 };
 
@@ -31,6 +31,9 @@ const OWN: &str = "/proc/thread-self/ns/net";
 const HOSTS: &str = "/proc/self/ns/net";
 /// Bytes; these threads call the kernel and little else.
 const STACK: usize = 256 * 1024;
+
+/// Set once the directory of names is a shared mount: making it one visits every namespace bound below it.
+static SHARED: OnceLock<()> = OnceLock::new();
 
 type Job = Box<dyn FnOnce(&sysctl::Tree) + Send>;
 
@@ -224,8 +227,9 @@ pub(crate) fn of_process(pid: u32) -> Result<(String, NetnsId), KernelError> {
 
 /// Makes the file that the namespace is bound to, below a mount that other mount namespaces see. Whether it was not there before.
 fn claim(path: &str) -> Result<bool, KernelError> {
-    if path.starts_with(mark::NETNS_DIR) {
+    if path.starts_with(mark::NETNS_DIR) && SHARED.get().is_none() {
         share(mark::NETNS_DIR)?;
+        let _by_another_thread = SHARED.set(());
     }
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(path) {
         Ok(_) => Ok(true),
