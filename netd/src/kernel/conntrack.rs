@@ -1,4 +1,4 @@
-//! Forgets connections: through a host port whose meaning changed, or of an address that changes hands. Never cuts one that is as it should be now.
+//! Forgets connections: through a host port whose meaning changed, or of an address that changes hands (and who had it). Never cuts one that is as it should be now.
 //!
 //! The kernel filters the listing (CTA_FILTER, from Linux 5.8 on; before that it lists all), what goes is decided here, by what a new connection to the
 //! same place would get: so a connection that began after the change stays. A listing of 100,000 connections takes milliseconds, so it is
@@ -8,6 +8,7 @@ mod message;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -17,8 +18,10 @@ use netd_api::publish::{PortRange, Protocol};
 use netd_core::firewall::{Element, element::Publish};
 
 use self::message::{Connection, Filter, Netfilter};
-use super::{KernelError, address, netlink::Rtnetlink};
+use super::{KernelError, address, neighbour, netlink::Rtnetlink};
 
+/// How many connections are tracked in this namespace (Documentation/networking/nf_conntrack-sysctl.rst).
+const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 /// Bytes; the thread makes calls and little else.
 const STACK: usize = 256 * 1024;
 
@@ -34,8 +37,8 @@ pub(crate) enum Which {
         /// The ports.
         ports: PortRange,
     },
-    /// From an address, or answered by it: all of them go.
-    Address(IpAddr),
+    /// From an address, or answered by it: all of them go, and with them who had it on the bridge with this number.
+    Address(IpAddr, u32),
 }
 
 /// The queue of what is to be forgotten, and what is published now.
@@ -49,6 +52,9 @@ struct Shared {
     queue: Vec<Which>,
     has_thread: bool,
     published: Published,
+    /// Kept open: closing a netfilter socket has the kernel finish the deletions that nf_tables has queued, some 10 ms, while no ruleset can be
+    /// changed (nft_rcv_nl_event in net/netfilter/nf_tables_api.c).
+    netfilter: Option<Netfilter>,
 }
 
 /// What is published, by protocol and port.
@@ -142,9 +148,26 @@ fn run(shared: &Mutex<Shared>) {
 }
 
 fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
-    let mut netfilter = Netfilter::open()?;
     for which in queue {
-        if let Which::Address(address) = which {
+        if let Which::Address(address, bridge) = which {
+            neighbour::forget(&mut Rtnetlink::open()?, *bridge, *address)?;
+        }
+    }
+    // A listing goes through the whole table's buckets, 9 ms for nothing where the table is large and empty.
+    if fs::read_to_string(COUNT).is_ok_and(|count| count.trim() == "0") {
+        return Ok(());
+    }
+    let open = lock(shared).netfilter.take();
+    let mut netfilter = open.map_or_else(Netfilter::open, Ok)?;
+    forget_connections(queue, shared, &mut netfilter)?;
+    // After an error it is not put back: there may be an answer left in it.
+    lock(shared).netfilter = Some(netfilter);
+    Ok(())
+}
+
+fn forget_connections(queue: &[Which], shared: &Mutex<Shared>, netfilter: &mut Netfilter) -> Result<(), KernelError> {
+    for which in queue {
+        if let Which::Address(address, _) = which {
             for filter in [Filter::From(*address), Filter::AnsweredBy(*address)] {
                 let all = netfilter.list(address.is_ipv4(), &filter)?;
                 netfilter.delete(all.iter().filter(|connection| connection.from == *address || connection.answers == *address))?;
@@ -155,7 +178,7 @@ fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
         .iter()
         .filter_map(|which| match which {
             Which::Port { protocol, address, ports } => Some((*protocol, *address, *ports)),
-            Which::Address(_) => None,
+            Which::Address(..) => None,
         })
         .collect();
     if ports.is_empty() {

@@ -19,7 +19,6 @@ use super::{
     in_our_way::InOurWay,
     link,
     made::Made,
-    neighbour,
     netlink::Rtnetlink,
     netns::{self, Inside},
     nft::Nft,
@@ -154,8 +153,7 @@ impl LinuxKernel {
             }
             Op::FlushAddress(bridge, address) => {
                 let index = self.index(&Ns::Host, bridge)?;
-                neighbour::forget(&mut self.rtnetlink, index, *address)?;
-                self.conntrack.flush(conntrack::Which::Address(*address))
+                self.conntrack.flush(conntrack::Which::Address(*address, index))
             }
             Op::Announce { ns, link, mac, address } => self.announce(ns, link, *mac, *address),
         }
