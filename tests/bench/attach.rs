@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    stand::{Stand, container, removal},
+    stand::{Floor, Stand, container, removal},
     table::{Goals, Samples},
 };
 
@@ -75,31 +75,45 @@ pub(crate) fn run(quick: bool) -> bool {
     goals.all_met()
 }
 
-/// Eight clients at once.
+/// Eight clients at once, and eight floors.
 fn at_once(stand: &Stand, quick: bool) {
     let rounds = if quick { 5 } else { 20 };
-    let (mut create, mut remove) = (Samples::default(), Samples::default());
+    let mut floors: Vec<Floor> = (0..8).map(|_| stand.floor()).collect();
+    let samples = |_| Samples::default();
+    let [mut create, mut remove, mut floor_create, mut floor_remove] = [(); 4].map(samples);
     for round in 0..rounds {
         for (samples, make) in [(&mut create, true), (&mut remove, false)] {
-            let began = Instant::now();
-            thread::scope(|scope| {
-                for n in 0..8 {
-                    let client = stand.lab.api();
-                    scope.spawn(move || {
-                        let name = format!("all{round}-{n}");
-                        let request = if make { container(&name, "bench") } else { removal(&name) };
-                        client.send(&request).unwrap_or_else(|why| panic!("{request:?}: {why}"));
-                    });
+            samples.push(together(8, |n| {
+                let name = format!("all{round}-{n}");
+                let request = if make { container(&name, "bench") } else { removal(&name) };
+                let client = stand.lab.api();
+                move || drop(client.send(&request).unwrap_or_else(|why| panic!("{request:?}: {why}")))
+            }));
+            thread::sleep(QUIET);
+        }
+        for (samples, order) in [(&mut floor_create, "add"), (&mut floor_remove, "del")] {
+            let mut left = floors.iter_mut();
+            samples.push(together(8, |n| {
+                let floor = left.next().expect("there are eight");
+                move || {
+                    floor.does(order, 1000 + n);
                 }
-            });
-            samples.push(began.elapsed().as_secs_f64() * 1e3);
+            }));
+            thread::sleep(QUIET);
         }
     }
-    println!(
-        "8 at once, until all are done: create {:.2} ({:.2}), remove {:.2} ({:.2})",
-        create.p50(),
-        create.p95(),
-        remove.p50(),
-        remove.p95()
-    );
+    println!("8 at once, until all are done; milliseconds, p50 (p95) of {rounds}");
+    for (what, samples) in
+        [("netd create", create), ("floor create", floor_create), ("netd remove", remove), ("floor remove", floor_remove)]
+    {
+        println!("{what:>14} {:.2} ({:.2})", samples.p50(), samples.p95());
+    }
+}
+
+/// Runs so many jobs at the same time; milliseconds until the last is done.
+fn together<J: FnOnce() + Send>(count: usize, mut job: impl FnMut(usize) -> J) -> f64 {
+    let jobs: Vec<J> = (0..count).map(&mut job).collect();
+    let began = Instant::now();
+    thread::scope(|scope| jobs.into_iter().for_each(|job| drop(scope.spawn(job))));
+    began.elapsed().as_secs_f64() * 1e3
 }

@@ -65,6 +65,7 @@ impl Stand {
 
     /// The floor in this host, on the same bridge.
     pub(crate) fn floor(&self) -> Floor {
+        // There already is no error.
         self.lab.host().run("nft", &["add", "table", "ip", "floor"]);
         self.lab
             .host()
