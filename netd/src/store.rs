@@ -18,6 +18,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use netd_api::names::ContainerId;
@@ -29,6 +31,8 @@ use self::{
     database::{Database, Disks, Place, Table, Write},
 };
 
+/// How long a daemon that ends may still hold its lock.
+const ENDING: Duration = Duration::from_secs(1);
 /// The file in both directories.
 const FILE: &str = "state.redb";
 
@@ -304,15 +308,20 @@ fn home(container: &Container) -> Home {
     }
 }
 
-/// Made and locked until the file is dropped.
+/// Made and locked until the file is dropped. Asked again for a moment: a program that the former daemon was just starting has a copy of its lock until
+/// it is executed.
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let unusable = |cause| StoreError::Open { path: dir.to_owned(), cause };
     fs::create_dir_all(dir).map_err(unusable)?;
     let file = File::open(dir).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(unusable(cause)),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < ENDING => thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
+        }
     }
 }
 
