@@ -6,7 +6,6 @@ pub(crate) mod boot;
 pub(crate) mod observe;
 pub(crate) mod netns;
 pub(crate) mod made;
-pub(crate) mod leaving;
 pub(crate) mod link;
 pub(crate) mod delete;
 pub(crate) mod address;

@@ -17,7 +17,6 @@ use super::{
     expected::Expected,
     host,
     in_our_way::InOurWay,
-    leaving::Leaving,
     link,
     made::Made,
     netlink::Rtnetlink,
@@ -42,7 +41,6 @@ pub struct LinuxKernel {
     conntrack: Conntrack,
     announcer: Announcer,
     made: Made,
-    leaving: Leaving,
     features: Features,
     expected: Expected,
     /// Chains of others in our way, and the bridges for which they were looked for.
@@ -67,7 +65,6 @@ impl LinuxKernel {
             conntrack: Conntrack::default(),
             announcer: Announcer::on_host()?,
             made: Made::at(run.join("made")),
-            leaving: Leaving::default(),
             expected,
             in_our_way: InOurWay::default(),
         })
@@ -94,11 +91,7 @@ impl LinuxKernel {
             }
             Op::DelNetns(path) => {
                 self.inside.remove(path);
-                let ns = netns::open(path);
                 netns::remove(path)?;
-                if let Ok(ns) = ns {
-                    self.leaving.hold(ns);
-                }
                 self.made.forget(path)
             }
             Op::AddBridge(name, bridge) => link::add_bridge(&mut self.rtnetlink, name, bridge),
