@@ -174,11 +174,6 @@ impl Stage {
         address.split('/').next().unwrap_or_default().to_owned()
     }
 
-    /// How many steps a start may need in an undamaged kernel: the sockets that hold published ports die with a daemon.
-    pub(crate) fn sockets_to_reopen(&self) -> u64 {
-        1
-    }
-
     /// Starts a download on the outside host.
     pub(crate) fn downloads(&self, line: &str) -> Download {
         self.prompt("outside", &format!("{line} &"));

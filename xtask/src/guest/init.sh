@@ -9,9 +9,9 @@ for module in @MODULES@; do insmod "/modules/$module" || echo "could not load $m
 mount -t virtiofs -o ro rootfs /host || echo "could not mount this machine's root"
 mount -t tmpfs -o mode=755,size=75% tmpfs /memory
 mkdir /memory/upper /memory/work
-mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work overlay /root || echo "could not lay the overlay"
-mkdir -p /root/lib/modules /root/proc /root/dev
-ln -sfn @MODULES_FOLDER@ /root/lib/modules/@RELEASE@
-cp /guest.sh /root/netd-guest.sh
+mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work overlay /merged || echo "could not lay the overlay"
+mkdir -p /merged/lib/modules /merged/proc /merged/dev
+ln -sfn @MODULES_FOLDER@ /merged/lib/modules/@RELEASE@
+cp /guest.sh /merged/netd-guest.sh
 umount /proc /dev 2>/dev/null
-exec switch_root /root /bin/sh /netd-guest.sh
+exec switch_root /merged /bin/sh /netd-guest.sh

@@ -15,7 +15,7 @@ use crate::shell;
 const WANTED: [&str; 3] = ["virtio_pci", "virtiofs", "overlay"];
 
 /// Folders that the first script mounts on, or finds things in.
-const FOLDERS: [&str; 7] = ["bin", "modules", "proc", "dev", "host", "memory", "root"];
+const FOLDERS: [&str; 7] = ["bin", "modules", "proc", "dev", "host", "memory", "merged"];
 
 /// Writes the initramfs below `work` and returns its path.
 pub(super) fn build(guest: &Guest<'_>, work: &Path) -> Result<PathBuf> {
