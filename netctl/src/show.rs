@@ -33,6 +33,8 @@ pub(crate) fn text(request: &Request, reply: &Reply, show: Show, paint: Paint) -
         (_, Reply::Ports(ports)) => port::rows(ports, paint),
         (_, Reply::Plan(plan)) => plan_text(plan),
         (_, Reply::Cleanup(cleanup)) => cleanup_text(cleanup),
+        // netctl asks none of CNI's verbs; they are for runtimes.
+        (_, Reply::CniAdded(_) | Reply::CniChecked(_) | Reply::CniReadiness(_) | Reply::CniCollected(_)) => String::new(),
         (_, Reply::Removed) => lines(removed(request)),
     }
 }

@@ -165,9 +165,13 @@ fn reply(request: &Request, answer: &Answer) -> Result<Reply, Broken> {
         | Request::Connect(..)
         | Request::Disconnect(..) => Reply::Container(json(answer)?),
         Request::Ports(_) | Request::Publish(..) | Request::Unpublish(..) => Reply::Ports(json(answer)?),
+        Request::CniAdd(_) => Reply::CniAdded(json(answer)?),
+        Request::CniCheck(_) => Reply::CniChecked(json(answer)?),
+        Request::CniStatus(_) => Reply::CniReadiness(json(answer)?),
+        Request::CniGc(_) => Reply::CniCollected(json(answer)?),
         Request::Plan => Reply::Plan(json(answer)?),
         Request::Cleanup => Reply::Cleanup(json(answer)?),
-        Request::RemoveNetwork(_) | Request::RemoveContainer(_) => Reply::Removed,
+        Request::RemoveNetwork(_) | Request::RemoveContainer(_) | Request::CniDel(_) => Reply::Removed,
     })
 }
 

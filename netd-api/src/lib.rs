@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod client;
+pub mod cni;
 pub mod fault;
 pub mod message;
 pub mod names;

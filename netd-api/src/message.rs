@@ -1,6 +1,7 @@
 //! The whole protocol on one page: what can be asked, and what comes back. HTTP carries it (see `client.rs` for the paths).
 
 use crate::{
+    cni::{CniAdd, CniAdded, CniCheck, CniChecked, CniCollected, CniGc, CniKey, CniReadiness, CniStatus},
     names::{ContainerName, IfName, NetworkName},
     publish::PublishSpec,
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
@@ -42,6 +43,16 @@ pub enum Request {
     Publish(ContainerName, PublishSpec),
     /// `DELETE /v1/containers/ID/ports?publish=SPEC`; without `publish` all of them.
     Unpublish(ContainerName, Option<PublishSpec>),
+    /// `POST /v1/cni/add`: attaches a runtime's container.
+    CniAdd(Box<CniAdd>),
+    /// `POST /v1/cni/del`: detaches it; what is not there is gone already.
+    CniDel(CniKey),
+    /// `POST /v1/cni/check`
+    CniCheck(Box<CniCheck>),
+    /// `POST /v1/cni/status`
+    CniStatus(Box<CniStatus>),
+    /// `POST /v1/cni/gc`
+    CniGc(CniGc),
     /// `GET /v1/plan`
     Plan,
     /// `POST /v1/cleanup`: forgets everything and removes every object with our mark.
@@ -63,10 +74,18 @@ pub enum Reply {
     Container(Box<ContainerView>),
     /// To `Ports`, `Publish` (the new ones) and `Unpublish` (those withdrawn).
     Ports(Vec<PortView>),
+    /// To `CniAdd`.
+    CniAdded(Box<CniAdded>),
+    /// To `CniCheck`.
+    CniChecked(CniChecked),
+    /// To `CniStatus`.
+    CniReadiness(CniReadiness),
+    /// To `CniGc`.
+    CniCollected(CniCollected),
     /// To `Plan`.
     Plan(PlanView),
     /// To `Cleanup`.
     Cleanup(Cleanup),
-    /// To the removals.
+    /// To the removals, and to `CniDel`.
     Removed,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     addr::{Family, Mac, Subnet},
+    cni::Bandwidth,
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
     spec::{Driver, Labels},
@@ -34,6 +35,9 @@ pub struct NetworkView {
     pub icc: bool,
     /// Its subnets.
     pub subnets: Vec<SubnetView>,
+    /// Whether a CNI configuration describes it; then it ends with the boot.
+    #[serde(default)]
+    pub cni: bool,
     /// Labels.
     pub labels: Labels,
     /// Who is attached.
@@ -84,6 +88,8 @@ pub enum Kind {
     Made,
     /// Another runtime made it; gone with the boot.
     Adopted,
+    /// A container runtime brought it through CNI; gone with the boot.
+    Cni,
 }
 
 /// Whether a container is there.
@@ -113,6 +119,9 @@ pub struct ContainerView {
     pub state: Presence,
     /// The path of its network namespace.
     pub netns: String,
+    /// The runtime's cgroup of it, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// Labels.
     pub labels: Labels,
     /// Its interfaces.
@@ -138,6 +147,15 @@ pub struct AttachmentView {
     pub addresses: Vec<IpNet>,
     /// The gateways of its network.
     pub gateways: Vec<IpAddr>,
+    /// The `name` of the CNI configuration that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cni: Option<NetworkName>,
+    /// How fast it may get and send, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
+    /// Further names that it has on the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// Counters; none where no eBPF program runs (see `netctl status`).
     pub counters: Option<Counters>,
 }

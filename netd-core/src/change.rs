@@ -2,6 +2,7 @@
 
 mod network;
 mod container;
+pub mod cni;
 pub(crate) mod publish;
 
 use netd_api::{
@@ -15,6 +16,7 @@ use crate::{
     desired::{Change, Container, Desired, Edit},
     host::{Found, Host},
     ipam::PoolBase,
+    objects::Reservation,
 };
 
 /// What a decision may look at besides the wish.
@@ -28,6 +30,8 @@ pub struct Context<'a> {
     pub found: Option<&'a Found>,
     /// Host ports that strangers were found to hold while a free one was sought.
     pub busy: &'a [(Protocol, PortRange)],
+    /// Host ports of a CNI request that somebody has a socket on who is neither the runtime nor its monitor, with who that is.
+    pub held: &'a [(Reservation, String)],
 }
 
 /// What a request amounts to. Requests that only ask amount to nothing.
@@ -42,7 +46,12 @@ pub fn change(desired: &Desired, request: &Request, context: Context<'_>) -> Res
         | Request::Containers
         | Request::Container(_)
         | Request::Ports(_)
+        | Request::CniCheck(_)
+        | Request::CniStatus(_)
         | Request::Plan => Ok(Change::default()),
+        Request::CniAdd(add) => cni::add(desired, add, context),
+        Request::CniDel(key) => Ok(cni::del(desired, key)),
+        Request::CniGc(gc) => Ok(cni::gc(desired, gc)),
         Request::CreateNetwork(spec) => network::create(desired, spec, context),
         Request::RemoveNetwork(name) => network::remove(desired, name),
         Request::PruneNetworks => Ok(network::prune(desired)),

@@ -12,6 +12,7 @@ use std::{
 use ipnet::IpNet;
 use netd_api::{
     addr::{Family, Mac, Subnet},
+    cni::{Bandwidth, CniRoute},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
     spec::Labels,
@@ -50,10 +51,25 @@ pub struct Network {
     pub masquerade: bool,
     /// Whether its containers may talk to each other.
     pub icc: bool,
-    /// Its subnets, at most one of each family.
+    /// Its subnets. Each set of them gives an attachment one address; without `inline` there is one set of one subnet for each family.
     pub pools: Vec<Pool>,
     /// Labels.
     pub labels: Labels,
+    /// What is particular to a network that a CNI configuration describes; none: it was made by name.
+    pub inline: Option<Inline>,
+}
+
+/// What a network that a CNI configuration describes may have otherwise. It is routed, masqueraded or not, and ends with the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inline {
+    /// Whether the bridge has the gateways' addresses.
+    pub gateway: bool,
+    /// Whether a frame may go back where it came from.
+    pub hairpin: bool,
+    /// Whether the bridge takes in frames for everybody.
+    pub promiscuous: bool,
+    /// Whether attachments bring their addresses, and with them the subnets.
+    pub brought: bool,
 }
 
 impl Network {
@@ -79,6 +95,8 @@ pub struct Pool {
     pub range: IpNet,
     /// What nobody gets.
     pub excludes: Vec<IpNet>,
+    /// The set it belongs to: an attachment gets one address of each set, from the set's first pool that has a free one.
+    pub set: u8,
 }
 
 /// Where a container's namespace comes from.
@@ -93,6 +111,25 @@ pub enum Origin {
         /// What it is known by.
         id: NetnsId,
     },
+    /// A container runtime made it and attached it through CNI.
+    Cni {
+        /// Where it is reached.
+        path: String,
+        /// What it is known by.
+        id: NetnsId,
+        /// Grows with each container that comes: of two with one name, the newer is meant.
+        order: u64,
+    },
+}
+
+impl Origin {
+    /// What somebody else's namespace is known by.
+    pub fn netns_id(&self) -> Option<NetnsId> {
+        match self {
+            Self::Made => None,
+            Self::Adopted { id, .. } | Self::Cni { id, .. } => Some(*id),
+        }
+    }
 }
 
 /// A container.
@@ -106,6 +143,8 @@ pub struct Container {
     pub namespace: Namespace,
     /// Where its network namespace comes from.
     pub origin: Origin,
+    /// The runtime's cgroup of it.
+    pub cgroup: Option<String>,
     /// Labels.
     pub labels: Labels,
     /// Its interfaces; the first one on a network with a way out is its way out.
@@ -117,7 +156,7 @@ impl Container {
     pub fn netns(&self) -> String {
         match &self.origin {
             Origin::Made => format!("{}/{}", crate::mark::NETNS_DIR, self.id),
-            Origin::Adopted { path, .. } => path.clone(),
+            Origin::Adopted { path, .. } | Origin::Cni { path, .. } => path.clone(),
         }
     }
 }
@@ -139,6 +178,25 @@ pub struct Attachment {
     pub addresses: Vec<IpNet>,
     /// Its number in the eBPF maps.
     pub slot: u32,
+    /// What a CNI runtime asked for besides; none where no runtime did.
+    pub cni: Option<Arc<Cni>>,
+}
+
+/// What a CNI runtime asked for with an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cni {
+    /// The `name` of the configuration, part of what the attachment is known by.
+    pub config: NetworkName,
+    /// The routes of the container by this interface; none: the default routes that its network gives.
+    pub routes: Option<Vec<CniRoute>>,
+    /// The host ports. A container's published ports are those of all its attachments, and those that `netctl publish` added.
+    pub ports: Vec<Published>,
+    /// How fast it may get and send.
+    pub bandwidth: Bandwidth,
+    /// Sysctls of the container's namespace: keys with slashes, below `net`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Further names on the network.
+    pub aliases: Vec<String>,
 }
 
 impl Attachment {

@@ -111,7 +111,15 @@ fn sysctl(ns: &Ns, key: String) -> Sysctl {
 
 fn network(objects: &mut Objects, network: &Network, host: &Host) {
     let bridge = &network.bridge;
-    objects.bridges.insert(bridge.clone(), Bridge { mac: network.mac, mtu: network.mtu_on(host), up: true });
+    objects.bridges.insert(
+        bridge.clone(),
+        Bridge {
+            mac: network.mac,
+            mtu: network.mtu_on(host),
+            up: true,
+            promiscuous: network.inline.is_some_and(|inline| inline.promiscuous),
+        },
+    );
     objects.elements.extend([Element::Bridge(bridge.clone()), Element::Within(bridge.clone())]);
     if network.internal {
         objects.elements.insert(Element::Internal(bridge.clone()));
@@ -165,7 +173,7 @@ fn container(objects: &mut Objects, desired: &Desired, container: &Container, ho
     let ns = Ns::At(path.clone());
     let netns = match &container.origin {
         Origin::Made => Netns::Made,
-        Origin::Adopted { id, .. } => Netns::Adopted(*id),
+        Origin::Adopted { id, .. } | Origin::Cni { id, .. } => Netns::Adopted(*id),
     };
     objects.netns.insert(path, netns);
     for attachment in &container.attachments {
@@ -180,7 +188,7 @@ fn container(objects: &mut Objects, desired: &Desired, container: &Container, ho
             Some((attachment, network.pool(family)?.gateway?))
         });
         if let Some((attachment, via)) = way_out {
-            objects.routes.insert(Route { ns: ns.clone(), link: attachment.ifname.clone(), via });
+            objects.routes.insert(Route::default_via(ns.clone(), attachment.ifname.clone(), via));
         }
     }
 }
@@ -198,6 +206,8 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
         hairpin: !network.internal,
         on_blocks: host.features.datapath,
         slot: host.features.datapath.then_some(attachment.slot),
+        to_container: None,
+        from_container: None,
         peer: Some(Peer { ns: ns.clone(), name: ifname.clone(), mac: attachment.mac, up: true }),
     };
     objects.veths.insert(attachment.host_ifname.clone(), veth);

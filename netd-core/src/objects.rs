@@ -68,6 +68,8 @@ pub struct Bridge {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// Takes in frames for everybody (IFF_PROMISC).
+    pub promiscuous: bool,
 }
 
 /// A veth pair: the host's end is a port of a bridge, the other end is a container's interface.
@@ -91,8 +93,23 @@ pub struct Veth {
     pub on_blocks: bool,
     /// The number under which the eBPF programs count it; none while it is unknown to them.
     pub slot: Option<u32>,
+    /// How fast the container may get; none: as fast as it can. A token bucket at the root of the host's end.
+    pub to_container: Option<Bucket>,
+    /// The link of kind ifb that the programs hand what the container sends to, so that it is paced there; none: it goes as fast as it can.
+    pub from_container: Option<IfName>,
     /// The container's end; none where it is not where it should be.
     pub peer: Option<Peer>,
+}
+
+/// A token bucket (tc-tbf(8)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket {
+    /// Bytes a second.
+    pub rate: u64,
+    /// Bytes that may go at once.
+    pub burst: u32,
+    /// Bytes that may wait; more are dropped.
+    pub limit: u32,
 }
 
 /// The container's end of a veth pair.
@@ -119,15 +136,41 @@ pub struct Address {
     pub net: IpNet,
 }
 
-/// A default route, the only kind netd makes; protocol 110.
+/// A unicast route; protocol 110.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// The namespace.
     pub ns: Ns,
     /// The interface it leaves through.
     pub link: IfName,
-    /// The gateway; its family is the route's.
-    pub via: IpAddr,
+    /// Where to; a default route has the prefix length 0.
+    pub dst: IpNet,
+    /// The gateway; none: whoever is on the link.
+    pub via: Option<IpAddr>,
+    /// RTA_PRIORITY; 0 is the kernel's default of IPv4, and stands for 1024 in IPv6 (IP6_RT_PRIO_USER).
+    pub metric: u32,
+    /// RTA_TABLE.
+    pub table: u32,
+    /// RTM's scope (rtnetlink(7)); IPv6 knows none, so it is 0 there.
+    pub scope: u8,
+    /// RTAX_MTU in bytes; 0: the link's.
+    pub mtu: u32,
+    /// RTAX_ADVMSS in bytes; 0: what follows from the MTU.
+    pub advmss: u32,
+}
+
+/// Table main (RT_TABLE_MAIN).
+pub const TABLE_MAIN: u32 = 254;
+
+impl Route {
+    /// A default route of table main.
+    pub fn default_via(ns: Ns, link: IfName, via: IpAddr) -> Self {
+        let dst = match via {
+            IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+            IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+        };
+        Self { ns, link, dst, via: Some(via), metric: 0, table: TABLE_MAIN, scope: 0, mtu: 0, advmss: 0 }
+    }
 }
 
 /// A sysctl below `net`.
@@ -183,6 +226,8 @@ pub struct Objects {
     pub bridges: BTreeMap<IfName, Bridge>,
     /// Veth pairs, by the host end's name.
     pub veths: BTreeMap<IfName, Veth>,
+    /// Links of kind ifb, with the bucket at the root of each; none where somebody took it away.
+    pub ifbs: BTreeMap<IfName, Option<Bucket>>,
     /// Addresses of our bridges and of containers' interfaces.
     pub addresses: BTreeSet<Address>,
     /// Routes of protocol 110.

@@ -11,7 +11,7 @@ use netd_api::{
 use crate::{
     firewall::Element,
     mark,
-    objects::{Address, Bridge, Ns, Reservation, Route, Sysctl, Veth},
+    objects::{Address, Bridge, Bucket, Ns, Reservation, Route, Sysctl, TABLE_MAIN, Veth},
 };
 
 /// One step. Its `Display` is what logs, `netctl plan`, golden files and errors show.
@@ -48,13 +48,21 @@ pub enum Op {
         /// May get back what it sent.
         hairpin: bool,
     },
+    /// Make a link of kind ifb, up: what is sent through it comes back where it came from, after its bucket (linux/drivers/net/ifb.c).
+    AddIfb(IfName),
+    /// Put a token bucket at the root of a link, or change the one that is there.
+    SetBucket(IfName, Bucket),
+    /// Take the bucket from the root of a link.
+    DelBucket(IfName),
+    /// Let a link take in frames for everybody, or not.
+    SetPromiscuous(IfName, bool),
     /// Say to people what a link belongs to.
     SetAlias(IfName, String),
     /// Give an interface an address, without duplicate address detection.
     AddAddress(Address),
     /// Take it away.
     DelAddress(Address),
-    /// Add a default route.
+    /// Add a route.
     AddRoute(Route),
     /// Remove it.
     DelRoute(Route),
@@ -68,8 +76,9 @@ pub enum Op {
     PutFilters,
     /// Remove the anchor, the programs and all pins.
     DelFilters,
-    /// Let the eBPF programs know a host end under this number, with counters at zero if the number is new there.
-    AddSlot(IfName, u32),
+    /// Let the eBPF programs know a host end under this number, with counters at zero if the number is new there; and the link that paces what
+    /// its container sends, if any.
+    AddSlot(IfName, u32, Option<IfName>),
     /// Bind a host end to the shared blocks.
     JoinBlocks(IfName),
     /// Hold a host port.
@@ -105,7 +114,7 @@ impl Op {
     #[must_use]
     pub fn needs(&self, failed: &Self) -> bool {
         match failed {
-            Self::AddBridge(bridge, _) => self.is_about(&Ns::Host, bridge),
+            Self::AddBridge(link, _) | Self::AddIfb(link) => self.is_about(&Ns::Host, link),
             Self::AddVeth(host_end, veth) => {
                 self.is_about(&Ns::Host, host_end) || veth.peer.as_ref().is_some_and(|peer| self.is_about(&peer.ns, &peer.name))
             }
@@ -124,7 +133,9 @@ impl Op {
             | Self::Announce { ns, link, .. } => ns == at && link == name,
             Self::AddVeth(_, Veth { bridge, .. }) => bridge.as_ref().is_some_and(on_host),
             Self::SetMaster(link, bridge) => on_host(link) || on_host(bridge),
-            Self::SetPort { link, .. } | Self::SetAlias(link, _) | Self::AddSlot(link, _) | Self::JoinBlocks(link) => on_host(link),
+            Self::SetBucket(link, _) | Self::DelBucket(link) | Self::SetPromiscuous(link, _) => on_host(link),
+            Self::SetPort { link, .. } | Self::SetAlias(link, _) | Self::JoinBlocks(link) => on_host(link),
+            Self::AddSlot(link, _, ifb) => on_host(link) || ifb.as_ref().is_some_and(on_host),
             Self::SetSysctl(Sysctl { ns, key }, _) => ns == at && key.split('/').nth(3) == Some(name.as_str()),
             _ => false,
         }
@@ -156,6 +167,12 @@ impl fmt::Display for Op {
                     None => Ok(()),
                 }
             }
+            Self::AddIfb(name) => write!(f, "ip link add {name} group {} up type ifb", mark::GROUP),
+            Self::SetBucket(name, bucket) => {
+                write!(f, "tc qdisc replace dev {name} root tbf rate {}bps burst {} limit {}", bucket.rate, bucket.burst, bucket.limit)
+            }
+            Self::DelBucket(name) => write!(f, "tc qdisc del dev {name} root"),
+            Self::SetPromiscuous(name, on) => write!(f, "ip link set {name} promisc {}", on_off(*on)),
             Self::DelLink(name) => write!(f, "ip link del {name}"),
             Self::SetUp(ns, name, up) => write!(f, "ip {ns}link set {name} {}", if *up { "up" } else { "down" }),
             Self::SetMtu(ns, name, mtu) => write!(f, "ip {ns}link set {name} mtu {mtu}"),
@@ -175,7 +192,8 @@ impl fmt::Display for Op {
             Self::DelElement(element) => write!(f, "nft delete element inet netd {element}"),
             Self::PutFilters => write!(f, "tc filter replace block … bpf direct-action (from_container, to_container)"),
             Self::DelFilters => write!(f, "ip link del {}", mark::ANCHOR),
-            Self::AddSlot(link, slot) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
+            Self::AddSlot(link, slot, None) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
+            Self::AddSlot(link, slot, Some(ifb)) => write!(f, "bpftool map update pinned attachments key {link} value {slot} {ifb}"),
             Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
             Self::Reserve(port) => write!(f, "bind {port}"),
             Self::Release(port) => write!(f, "close {port}"),
@@ -208,8 +226,28 @@ struct Target<'a>(&'a Route);
 
 impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Route { link, via, .. } = self.0;
-        write!(f, "default via {via} dev {link} proto {}", mark::ROUTE_PROTOCOL)
+        let Route { link, dst, via, metric, table, scope, mtu, advmss, .. } = self.0;
+        if dst.prefix_len() == 0 {
+            write!(f, "default")?
+        } else {
+            write!(f, "{dst}")?
+        };
+        if let Some(via) = via {
+            write!(f, " via {via}")?;
+        }
+        write!(f, " dev {link} proto {}", mark::ROUTE_PROTOCOL)?;
+        for (word, value, usual) in [
+            ("metric", *metric, 0),
+            ("table", *table, TABLE_MAIN),
+            ("scope", u32::from(*scope), 0),
+            ("mtu", *mtu, 0),
+            ("advmss", *advmss, 0),
+        ] {
+            if value != usual {
+                write!(f, " {word} {value}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -240,7 +278,7 @@ mod tests {
     #[test]
     fn what_stands_on_a_link_that_was_not_made_waits_for_it() {
         let name = |name: &str| name.parse::<IfName>().expect("a name");
-        let failed = Op::AddBridge(name("nd-web"), Bridge { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, up: false });
+        let failed = Op::AddBridge(name("nd-web"), Bridge { mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, up: false, promiscuous: false });
         let on = |ns: Ns, link: &str| Op::SetUp(ns, name(link), true);
         let veth = |bridge: &str| Veth {
             bridge: Some(name(bridge)),
@@ -252,6 +290,8 @@ mod tests {
             hairpin: false,
             on_blocks: false,
             slot: None,
+            to_container: None,
+            from_container: None,
             peer: None,
         };
         assert!(on(Ns::Host, "nd-web").needs(&failed));

@@ -2,6 +2,7 @@
 
 use netd_api::{
     addr::Family,
+    cni::Bandwidth,
     names::{ContainerId, NetworkName},
     spec::Driver,
     view::{AttachmentView, ContainerView, Kind, MemberView, NetworkView, PortState, PortView, Presence, SubnetView},
@@ -25,6 +26,7 @@ pub fn network(desired: &Desired, network: &Network, host: &Host) -> NetworkView
         routed: network.routed.iter().copied().collect(),
         masquerade: network.masquerade,
         icc: network.icc,
+        cni: network.inline.is_some(),
         subnets: network.pools.iter().map(|pool| subnet(desired, &network.name, pool)).collect(),
         labels: network.labels.clone(),
         containers: desired.members(&network.name).map(|(container, attachment)| member(container, attachment)).collect(),
@@ -61,9 +63,11 @@ pub fn container(desired: &Desired, container: &Container) -> ContainerView {
         kind: match container.origin {
             Origin::Made => Kind::Made,
             Origin::Adopted { .. } => Kind::Adopted,
+            Origin::Cni { .. } => Kind::Cni,
         },
         state: if desired.is_absent(&container.id) { Presence::Absent } else { Presence::Running },
         netns: container.netns(),
+        cgroup: container.cgroup.clone(),
         labels: container.labels.clone(),
         attachments: container.attachments.iter().map(|each| attachment(desired, each)).collect(),
         ports: desired.publishes_of(&container.id).map(|(_, published)| port(desired, container, published)).collect(),
@@ -79,6 +83,9 @@ fn attachment(desired: &Desired, attachment: &Attachment) -> AttachmentView {
         mac: attachment.mac,
         addresses: attachment.addresses.clone(),
         gateways: network.into_iter().flat_map(|network| network.pools.iter().filter_map(|pool| pool.gateway)).collect(),
+        cni: attachment.cni.as_ref().map(|cni| cni.config.clone()),
+        bandwidth: attachment.cni.as_ref().map(|cni| cni.bandwidth).filter(|bandwidth| *bandwidth != Bandwidth::default()),
+        aliases: attachment.cni.as_ref().map(|cni| cni.aliases.clone()).unwrap_or_default(),
         counters: None,
     }
 }

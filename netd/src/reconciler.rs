@@ -110,7 +110,7 @@ impl<K: Kernel> Reconciler<K> {
         let mut busy = Vec::new();
         loop {
             let pools = self.pools();
-            let context = Context { host: &self.host, pools: &pools, found: found.as_ref(), busy: &busy };
+            let context = Context { host: &self.host, pools: &pools, found: found.as_ref(), busy: &busy, held: &[] };
             let change = change::change(&self.desired, request, context)?;
             if *request == Request::Cleanup {
                 return self.clean_up(&change).map_err(|refused| fault::refused(request, refused));

@@ -304,7 +304,7 @@ fn put(part: &mut Vec<Write>, table: Table, before: Option<Record>, after: Optio
 fn home(container: &Container) -> Home {
     match container.origin {
         Origin::Made => Home::Durable,
-        Origin::Adopted { .. } => Home::Boot,
+        Origin::Adopted { .. } | Origin::Cni { .. } => Home::Boot,
     }
 }
 

@@ -12,6 +12,7 @@ fn container(id: &str, netns: &str) -> ContainerView {
         kind: Kind::Adopted,
         state: Presence::Running,
         netns: netns.to_owned(),
+        cgroup: None,
         labels: Default::default(),
         attachments: Vec::new(),
         ports: Vec::new(),

@@ -89,6 +89,7 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Made => "made",
         Kind::Adopted => "adopted",
+        Kind::Cni => "cni",
     }
 }
 

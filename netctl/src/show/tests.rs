@@ -45,6 +45,7 @@ fn web_network() -> NetworkView {
         routed: vec![Family::V6],
         masquerade: true,
         icc: true,
+        cni: false,
         subnets: vec![
             SubnetView {
                 subnet: parsed("10.4.0.0/24"),
@@ -144,6 +145,9 @@ fn front() -> ContainerView {
         mac: parsed("02:6e:64:00:00:01"),
         addresses: vec![parsed("10.4.0.128/24"), parsed("fd00:4::2/64")],
         gateways: vec![parsed("10.4.0.1"), parsed("fd00:4::1")],
+        cni: None,
+        bandwidth: None,
+        aliases: Vec::new(),
         counters: Some(Counters {
             from: Traffic { packets: 12, bytes: 1804, segments: 12 },
             to: Traffic { packets: 9, bytes: 81_234_567, segments: 53_420 },
@@ -156,6 +160,7 @@ fn front() -> ContainerView {
         kind: Kind::Made,
         state: Presence::Running,
         netns: "/run/netns/front".to_owned(),
+        cgroup: None,
         labels: labels(&[("tier", "front")]),
         attachments: vec![
             attachment.clone(),
@@ -181,6 +186,7 @@ fn api() -> ContainerView {
         kind: Kind::Adopted,
         state: Presence::Absent,
         netns: "/proc/812/ns/net".to_owned(),
+        cgroup: None,
         labels: Labels::new(),
         attachments: Vec::new(),
         ports: Vec::new(),

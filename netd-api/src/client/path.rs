@@ -55,6 +55,11 @@ pub fn sent(request: &Request) -> Sent {
         Request::Unpublish(name, spec) => {
             bare("DELETE", format!("containers/{}/ports", encoded(name.as_str())) + &query("publish", spec.as_ref()))
         }
+        Request::CniAdd(add) => with("POST", "cni/add".to_owned(), add),
+        Request::CniDel(key) => with("POST", "cni/del".to_owned(), key),
+        Request::CniCheck(check) => with("POST", "cni/check".to_owned(), check),
+        Request::CniStatus(status) => with("POST", "cni/status".to_owned(), status),
+        Request::CniGc(gc) => with("POST", "cni/gc".to_owned(), gc),
         Request::Plan => get("plan".to_owned()),
         Request::Cleanup => bare("POST", "cleanup".to_owned()),
     }

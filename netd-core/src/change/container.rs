@@ -55,8 +55,15 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
                 .hint("give --netns PATH or --pid PID"));
         }
     };
-    let mut container =
-        Container { id: id.clone(), name, namespace: spec.namespace.clone(), origin, labels: spec.labels.clone(), attachments: Vec::new() };
+    let mut container = Container {
+        id: id.clone(),
+        name,
+        namespace: spec.namespace.clone(),
+        origin,
+        cgroup: None,
+        labels: spec.labels.clone(),
+        attachments: Vec::new(),
+    };
     let mut change = Change::default();
     let fallback = "default".parse::<NetworkName>().map_err(|error| Fault::new(Code::BadRequest, error.to_string()))?;
     let default = [AttachSpec::to(fallback.clone())];
@@ -214,6 +221,7 @@ fn attachment(
         host_mac: mark::mac(&["host", key[0], key[1], key[2]]),
         addresses,
         slot,
+        cni: None,
         ifname,
     })
 }

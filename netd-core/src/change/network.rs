@@ -77,6 +77,7 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
         icc: spec.icc,
         pools,
         labels: spec.labels.clone(),
+        inline: None,
     })
 }
 
@@ -187,7 +188,8 @@ fn pool(spec: &NetworkSpec, subnet: Subnet, subnets: &[Subnet]) -> Result<Pool, 
                 .hint("exclude less")
         })?),
     };
-    let pool = Pool { subnet, gateway, range, excludes };
+    let set = u8::from(subnet.family() == Family::V6);
+    let pool = Pool { subnet, gateway, range, excludes, set };
     if ipam::free(&pool, None) == 0 {
         return Err(Fault::new(
             Code::Exhausted,

@@ -33,7 +33,7 @@ fn ask(desired: &Desired, request: &Request) -> Result<Change, Fault> {
         id: NetnsId { dev: 4, ino: 7 },
         links: ["lo", "eth0"].iter().map(|name| name.parse().unwrap()).collect(),
     };
-    change(desired, request, Context { host: &host(), pools: &pools, found: Some(&found), busy: &[] })
+    change(desired, request, Context { host: &host(), pools: &pools, found: Some(&found), busy: &[], held: &[] })
 }
 
 fn network(json: &str) -> Request {
@@ -234,7 +234,7 @@ fn a_namespace_that_netd_made_cannot_be_adopted_too() {
     let desired = usual();
     let found = Found { path: "/run/netns/a".to_owned(), id: NetnsId { dev: 4, ino: 8 }, links: [].into() };
     let request = container(r#"{"name":"x","netns":{"path":"/run/netns/a"}}"#);
-    let fault = change(&desired, &request, Context { host: &host(), pools: &[], found: Some(&found), busy: &[] }).unwrap_err();
+    let fault = change(&desired, &request, Context { host: &host(), pools: &[], found: Some(&found), busy: &[], held: &[] }).unwrap_err();
     assert_eq!(fault.code, Code::InUse);
     assert!(fault.what.contains("it is the namespace of container a"), "{fault}");
 }

@@ -12,7 +12,7 @@ use netd_api::{
     publish::Protocol,
 };
 
-use super::{Attachment, Container, Desired, Network, Origin, PublishKey, Published, number};
+use super::{Attachment, Container, Desired, Network, PublishKey, Published, number};
 use crate::{ipam::Ranges, objects::NetnsId};
 
 /// What would otherwise have to be searched for, so that a request costs the same however many containers there are.
@@ -51,12 +51,12 @@ impl Desired {
             if after.is_none() {
                 self.absent.remove(&container.id);
             }
-            if let Origin::Adopted { id, .. } = &container.origin
-                && let Some(adopters) = self.index.adopted.get_mut(id)
+            if let Some(id) = container.origin.netns_id()
+                && let Some(adopters) = self.index.adopted.get_mut(&id)
             {
                 adopters.remove(&container.id);
                 if adopters.is_empty() {
-                    self.index.adopted.remove(id);
+                    self.index.adopted.remove(&id);
                 }
             }
             if self.index.names.get(&container.name) == Some(&container.id) {
@@ -83,8 +83,8 @@ impl Desired {
         }
         if let Some(container) = after {
             self.index.names.insert(container.name.clone(), container.id.clone());
-            if let Origin::Adopted { id, .. } = &container.origin {
-                self.index.adopted.entry(*id).or_default().insert(container.id.clone());
+            if let Some(id) = container.origin.netns_id() {
+                self.index.adopted.entry(id).or_default().insert(container.id.clone());
             }
             let had = |attachment: &Attachment| {
                 before.is_some_and(|before| {

@@ -18,7 +18,8 @@ fn ask(desired: &mut Desired, request: &Request, pid: u64) -> Option<Change> {
     let pools: Vec<_> = crate::ipam::default_v4().into_iter().chain(crate::ipam::default_v6(7)).collect();
     let found = Found { path: format!("/proc/{pid}/ns/net"), id: NetnsId { dev: 4, ino: pid }, links: BTreeSet::new() };
     let host = Host { ephemeral: (32768, 32800), ..Host::default() };
-    let change = change::change(desired, request, Context { host: &host, pools: &pools, found: Some(&found), busy: &[] }).ok()?;
+    let change =
+        change::change(desired, request, Context { host: &host, pools: &pools, found: Some(&found), busy: &[], held: &[] }).ok()?;
     desired.apply(&change);
     Some(change)
 }

@@ -19,7 +19,7 @@ const ALL: Features = Features { ipv6: true, force_forwarding: true, datapath: t
 
 fn ask(desired: &mut Desired, host: &Host, request: &Request) -> Change {
     let pools: Vec<_> = crate::ipam::default_v4().into_iter().chain(crate::ipam::default_v6(7)).collect();
-    let change = decide(desired, request, Context { host, pools: &pools, found: None, busy: &[] })
+    let change = decide(desired, request, Context { host, pools: &pools, found: None, busy: &[], held: &[] })
         .unwrap_or_else(|fault| panic!("{request:?}: {fault}"));
     desired.apply(&change);
     change

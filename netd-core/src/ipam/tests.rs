@@ -9,7 +9,7 @@ use super::*;
 fn pool(subnet: &str, range: &str, excludes: &[&str]) -> Pool {
     let subnet: Subnet = subnet.parse().unwrap();
     let excludes: Vec<IpNet> = excludes.iter().map(|net| net.parse().unwrap()).collect();
-    Pool { gateway: default_gateway(subnet, &excludes), subnet, range: range.parse().unwrap(), excludes }
+    Pool { gateway: default_gateway(subnet, &excludes), subnet, range: range.parse().unwrap(), excludes, set: 0 }
 }
 
 #[test]
@@ -109,7 +109,7 @@ proptest! {
         let subnet: Subnet = format!("10.9.{}.0/{prefix}", seed % 256).parse().unwrap();
         let excludes: Vec<IpNet> = excluded.iter().map(|(last, length)| format!("10.9.{}.{last}/{length}", seed % 256).parse::<IpNet>().unwrap().trunc()).filter(|net| subnet.net().contains(net)).collect();
         let Some(gateway) = default_gateway(subnet, &excludes) else { return Ok(()) };
-        let pool = Pool { subnet, gateway: Some(gateway), range: subnet.net(), excludes };
+        let pool = Pool { subnet, gateway: Some(gateway), range: subnet.net(), excludes, set: 0 };
         let mut used = Ranges::default();
         let mut last = Some(format!("10.9.{}.{start}", seed % 256).parse().unwrap());
         let expected = free(&pool, None);

@@ -71,7 +71,7 @@ fn made(name: &str, network: &str) -> Arc<Container> {
         Request::CreateNetwork(serde_json::from_str(&network).unwrap()),
         Request::CreateContainer(serde_json::from_str(&container).unwrap()),
     ] {
-        let change = change::change(&desired, &request, Context { host: &host, pools: &pools, found: None, busy: &[] }).unwrap();
+        let change = change::change(&desired, &request, Context { host: &host, pools: &pools, found: None, busy: &[], held: &[] }).unwrap();
         desired.apply(&change);
     }
     Arc::clone(&desired.containers()[name])

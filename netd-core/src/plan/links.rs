@@ -104,7 +104,7 @@ fn join(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: Option<&Veth>) {
     if let Some(slot) = wish.slot
         && veth.and_then(|veth| veth.slot) != Some(slot)
     {
-        ops.push(Op::AddSlot(name.clone(), slot));
+        ops.push(Op::AddSlot(name.clone(), slot, None));
     }
     if wish.on_blocks && !veth.is_some_and(|veth| veth.on_blocks) {
         ops.push(Op::JoinBlocks(name.clone()));

@@ -23,7 +23,7 @@ fn host() -> Host {
 
 fn ask(desired: &Desired, request: &Request) -> Change {
     let pools = crate::ipam::default_v4();
-    change(desired, request, Context { host: &host(), pools: &pools, found: None, busy: &[] }).unwrap()
+    change(desired, request, Context { host: &host(), pools: &pools, found: None, busy: &[], held: &[] }).unwrap()
 }
 
 fn everything(desired: &Desired) -> Objects {

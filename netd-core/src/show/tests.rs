@@ -26,7 +26,7 @@ fn wish() -> Desired {
         ),
         container(r#"{"name":"b","netns":{"pid":7},"networks":[{"network":"web"}],"publish":["9000-9001:90-91"],"namespace":"prod"}"#),
     ] {
-        let change = decide(&desired, &request, Context { host: &host(), pools: &[], found: Some(&found), busy: &[] }).unwrap();
+        let change = decide(&desired, &request, Context { host: &host(), pools: &[], found: Some(&found), busy: &[], held: &[] }).unwrap();
         desired.apply(&change);
     }
     desired

@@ -9,7 +9,7 @@ use netd_api::{addr::Family, names::IfName, spec::Source, view::Counters};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Found, Host},
-    objects::{Filters, Netns, NetnsId, Ns, Objects, Peer, Table, Veth},
+    objects::{Bucket, Filters, Netns, NetnsId, Ns, Objects, Peer, Route, Table, Veth},
     op::Op,
 };
 
@@ -145,6 +145,7 @@ fn at(objects: &Objects, keys: &Objects) -> Objects {
         netns: objects.netns.iter().filter(|(path, _)| keys.netns.contains_key(*path)).map(|(k, v)| (k.clone(), v.clone())).collect(),
         bridges: objects.bridges.iter().filter(|(name, _)| keys.bridges.contains_key(*name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
         veths: objects.veths.iter().filter(|(name, _)| keys.veths.contains_key(*name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+        ifbs: objects.ifbs.iter().filter(|(name, _)| keys.ifbs.contains_key(*name)).map(|(k, v)| (k.clone(), *v)).collect(),
         addresses: objects.addresses.iter().filter(|address| keep(&address.ns, &address.link)).cloned().collect(),
         routes: objects.routes.iter().filter(|route| keep(&route.ns, &route.link)).cloned().collect(),
         sysctls: objects.sysctls.iter().filter(|(key, _)| keys.sysctls.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -230,14 +231,16 @@ impl World {
                 if !objects.veths.values().filter_map(|veth| veth.peer.as_ref()).any(up) {
                     return errno(libc::ENETDOWN);
                 }
-                if objects.routes.iter().any(|other| other.ns == route.ns && Family::of(other.via) == Family::of(route.via)) {
+                let same =
+                    |other: &Route| (&other.ns, other.dst, other.table, other.metric) == (&route.ns, route.dst, route.table, route.metric);
+                if objects.routes.iter().any(same) {
                     return errno(libc::EEXIST);
                 }
-                if !objects
-                    .addresses
-                    .iter()
-                    .any(|address| address.ns == route.ns && address.link == route.link && address.net.contains(&route.via))
-                {
+                let on_link = |via: &std::net::IpAddr| {
+                    let mut addresses = objects.addresses.iter().filter(|address| address.ns == route.ns && address.link == route.link);
+                    addresses.any(|address| address.net.contains(via))
+                };
+                if !route.via.as_ref().is_none_or(on_link) {
                     return errno(libc::ENETUNREACH);
                 }
                 objects.routes.insert(route.clone());
@@ -269,8 +272,21 @@ impl World {
             }
             Op::PutFilters => objects.filters = Filters::Current,
             Op::DelFilters => objects.filters = Filters::Absent,
-            Op::AddSlot(link, slot) => match objects.veths.get_mut(link) {
-                Some(veth) => veth.slot = Some(*slot),
+            Op::AddIfb(name) => {
+                if self.has_link(&Ns::Host, name) || self.foreign.contains(name) {
+                    return errno(libc::EEXIST);
+                }
+                self.objects.ifbs.insert(name.clone(), None);
+            }
+            Op::SetBucket(name, bucket) => return self.put_bucket(name, Some(*bucket)),
+            Op::DelBucket(name) => return self.put_bucket(name, None),
+            Op::SetPromiscuous(name, on) => match objects.bridges.get_mut(name) {
+                Some(bridge) => bridge.promiscuous = *on,
+                None => return errno(libc::ENODEV),
+            },
+            Op::AddSlot(_, _, Some(ifb)) if !objects.ifbs.contains_key(ifb) => return errno(libc::ENODEV),
+            Op::AddSlot(link, slot, ifb) => match objects.veths.get_mut(link) {
+                Some(veth) => (veth.slot, veth.from_container) = (Some(*slot), ifb.clone()),
                 None => return errno(libc::ENODEV),
             },
             Op::JoinBlocks(link) => match objects.veths.get_mut(link) {
@@ -292,9 +308,21 @@ impl World {
         Ok(())
     }
 
+    fn put_bucket(&mut self, name: &IfName, bucket: Option<Bucket>) -> Result<(), KernelError> {
+        match (self.objects.veths.get_mut(name), self.objects.ifbs.get_mut(name)) {
+            (Some(veth), _) => veth.to_container = bucket,
+            (_, Some(ifb)) => *ifb = bucket,
+            _ => return Err(KernelError::Errno { errno: libc::ENODEV, said: None }),
+        }
+        Ok(())
+    }
+
     fn has_link(&self, ns: &Ns, name: &IfName) -> bool {
         match ns {
-            Ns::Host => self.objects.bridges.contains_key(name) || self.objects.veths.contains_key(name),
+            Ns::Host => {
+                let Objects { bridges, veths, ifbs, .. } = &self.objects;
+                bridges.contains_key(name) || veths.contains_key(name) || ifbs.contains_key(name)
+            }
             Ns::At(_) => self.objects.veths.values().filter_map(|veth| veth.peer.as_ref()).any(|peer| peer.ns == *ns && peer.name == *name),
         }
     }
@@ -337,6 +365,9 @@ impl World {
     }
 
     pub(crate) fn remove_link(&mut self, name: &IfName) -> Result<(), KernelError> {
+        if self.objects.ifbs.remove(name).is_some() {
+            return Ok(());
+        }
         if self.objects.bridges.remove(name).is_some() {
             self.objects.veths.values_mut().filter(|veth| veth.bridge.as_ref() == Some(name)).for_each(|veth| veth.bridge = None);
         } else if let Some(veth) = self.objects.veths.remove(name) {

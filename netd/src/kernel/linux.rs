@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
-    objects::{Address, Netns, Ns, Objects, Route, Sysctl, Veth},
+    objects::{Address, Netns, Ns, Objects, Sysctl, Veth},
     op::Op,
 };
 
@@ -115,13 +115,13 @@ impl LinuxKernel {
                 let index = self.index(ns, link)?;
                 address::delete(self.at(ns)?, index, *net)
             }
-            Op::AddRoute(Route { ns, link, via }) => {
-                let index = self.index(ns, link)?;
-                route::add(self.at(ns)?, index, *via)
+            Op::AddRoute(route) => {
+                let index = self.index(&route.ns, &route.link)?;
+                route::add(self.at(&route.ns)?, index, route)
             }
-            Op::DelRoute(Route { ns, link, via }) => {
-                let index = self.index(ns, link)?;
-                route::delete(self.at(ns)?, index, *via)
+            Op::DelRoute(route) => {
+                let index = self.index(&route.ns, &route.link)?;
+                route::delete(self.at(&route.ns)?, index, route)
             }
             Op::SetSysctl(Sysctl { ns: Ns::Host, key }, value) => {
                 self.expected.sysctl(key, value);
@@ -134,9 +134,12 @@ impl LinuxKernel {
 
             Op::PutFilters => self.bpf.put_filters().map_err(bpf),
             Op::DelFilters => self.bpf.remove().map_err(bpf),
-            Op::AddSlot(link, slot) => {
+            Op::AddSlot(link, slot, _) => {
                 let index = self.index(&Ns::Host, link)?;
                 self.bpf.put_attachment(index, *slot).map_err(bpf)
+            }
+            Op::AddIfb(_) | Op::SetBucket(..) | Op::DelBucket(_) | Op::SetPromiscuous(..) => {
+                Err(KernelError::Errno { errno: libc::EOPNOTSUPP, said: None })
             }
             Op::JoinBlocks(link) => {
                 let index = self.index(&Ns::Host, link)?;

@@ -48,7 +48,7 @@ pub(crate) fn observe(host: &mut Rtnetlink, look: Look<'_>) -> Result<Found, Ker
         match link.kind {
             Kind::Bridge if is_ours(link, wanted.bridges.contains_key(name)) => {
                 if let Some(mac) = link.mac {
-                    objects.bridges.insert(name.clone(), Bridge { mac, mtu: link.mtu, up: link.up });
+                    objects.bridges.insert(name.clone(), Bridge { mac, mtu: link.mtu, up: link.up, promiscuous: false });
                     host_addresses(host, &mut objects, wanted, name, link.index)?;
                 }
             }
@@ -116,6 +116,8 @@ fn host_end(host: &mut Rtnetlink, link: &Seen, name_of: &BTreeMap<u32, IfName>) 
         },
     };
     Ok(Some(Veth {
+        to_container: None,
+        from_container: None,
         bridge,
         mac,
         mtu: link.mtu,
@@ -238,10 +240,18 @@ impl Inside {
             }
         }
         for seen in self.routes {
-            if let (Some(via), Some(link), true) =
-                (seen.via, seen.links.first().and_then(|index| ours.get(index)), seen.net.prefix_len() == 0)
-            {
-                objects.routes.insert(Route { ns: ns.clone(), link: link.clone(), via });
+            if let Some(link) = seen.links.first().and_then(|index| ours.get(index)) {
+                objects.routes.insert(Route {
+                    ns: ns.clone(),
+                    link: link.clone(),
+                    dst: seen.net,
+                    via: seen.via,
+                    metric: seen.metric,
+                    table: seen.table,
+                    scope: seen.scope,
+                    mtu: seen.mtu,
+                    advmss: seen.advmss,
+                });
             }
         }
         objects.sysctls.extend(self.sysctls);

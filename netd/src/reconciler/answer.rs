@@ -80,7 +80,10 @@ impl<K: Kernel> Reconciler<K> {
                 self.kernel.settle();
                 Ok(Reply::Plan(PlanView { ops: plan.ops.iter().map(ToString::to_string).collect() }))
             }
-            Request::Cleanup => Ok(Reply::Removed),
+            Request::Cleanup | Request::CniDel(_) => Ok(Reply::Removed),
+            Request::CniAdd(_) | Request::CniCheck(_) | Request::CniStatus(_) | Request::CniGc(_) => {
+                Err(Fault::new(Code::Unsupported, "not built"))
+            }
         }
     }
 

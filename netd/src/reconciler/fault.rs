@@ -24,7 +24,12 @@ fn tried(request: &Request) -> String {
         Request::Publish(name, spec) => format!("cannot publish {spec} for {name}"),
         Request::Unpublish(name, _) => format!("cannot withdraw ports of {name}"),
         Request::Cleanup => "cannot clean up".to_owned(),
-        Request::Status
+        Request::CniAdd(add) => format!("cannot attach {} by {} for CNI network {}", add.key.container, add.key.ifname, add.key.config),
+        Request::CniDel(key) => format!("cannot detach {} by {} from CNI network {}", key.container, key.ifname, key.config),
+        Request::CniGc(gc) => format!("cannot collect what CNI network {} left", gc.config),
+        Request::CniCheck(_)
+        | Request::CniStatus(_)
+        | Request::Status
         | Request::Networks
         | Request::Network(_)
         | Request::Containers

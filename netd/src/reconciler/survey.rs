@@ -226,7 +226,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Finds out whose namespaces have gone or come back.
     fn note_absence(&mut self) {
         let adopted = self.desired.containers().values().filter_map(|container| match &container.origin {
-            Origin::Adopted { path, id } => Some((container.id.clone(), path.clone(), *id)),
+            Origin::Adopted { path, id } | Origin::Cni { path, id, .. } => Some((container.id.clone(), path.clone(), *id)),
             Origin::Made => None,
         });
         for (container, path, id) in adopted.collect::<Vec<_>>() {

@@ -162,7 +162,9 @@ async fn serve(route: &Route, given: &Given, asker: &Asker, caller: Caller) -> R
 /// What a request changes and the name of what is changed, as the log has it; none for one that only asks.
 fn changed(request: &Request) -> Option<(&'static str, String)> {
     Some(match request {
-        Request::Status
+        Request::CniCheck(_)
+        | Request::CniStatus(_)
+        | Request::Status
         | Request::Networks
         | Request::Network(_)
         | Request::Containers
@@ -181,6 +183,9 @@ fn changed(request: &Request) -> Option<(&'static str, String)> {
         Request::Unpublish(name, Some(spec)) => ("port withdrawn", format!("{spec} of {name}")),
         Request::Unpublish(name, None) => ("ports withdrawn", format!("all of {name}")),
         Request::Cleanup => ("everything removed", String::new()),
+        Request::CniAdd(add) => ("container attached by CNI", format!("{} {} to {}", add.key.container, add.key.ifname, add.key.config)),
+        Request::CniDel(key) => ("container detached by CNI", format!("{} {} from {}", key.container, key.ifname, key.config)),
+        Request::CniGc(gc) => ("CNI network collected", gc.config.to_string()),
     })
 }
 
@@ -195,6 +200,10 @@ fn shown(route: &Route, reply: Reply) -> Response {
         Reply::Ports(ports) => (status, Json(ports)).into_response(),
         Reply::Plan(plan) => (status, Json(plan)).into_response(),
         Reply::Cleanup(cleanup) => (status, Json(cleanup)).into_response(),
+        Reply::CniAdded(added) => (status, Json(added)).into_response(),
+        Reply::CniChecked(checked) => (status, Json(checked)).into_response(),
+        Reply::CniReadiness(readiness) => (status, Json(readiness)).into_response(),
+        Reply::CniCollected(collected) => (status, Json(collected)).into_response(),
         Reply::Removed => StatusCode::NO_CONTENT.into_response(),
     }
 }

@@ -1,11 +1,16 @@
 //! The stored form of what is wanted, version 1: what these types write is on users' disks, so they change only with the schema's number.
 //! Not used for planning, and decides nothing.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use netd_api::{
     addr::{Family, Mac, Subnet},
+    cni::{Bandwidth, CniRoute},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
     spec::Labels,
@@ -33,6 +38,18 @@ pub(super) struct Network {
     icc: bool,
     pools: Vec<Pool>,
     labels: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inline: Option<Inline>,
+}
+
+/// What a network of a CNI configuration has otherwise.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inline {
+    gateway: bool,
+    hairpin: bool,
+    promiscuous: bool,
+    brought: bool,
 }
 
 /// A subnet of a network.
@@ -43,6 +60,9 @@ struct Pool {
     gateway: Option<IpAddr>,
     range: IpNet,
     excludes: Vec<IpNet>,
+    /// None: the set of its family, 0 for IPv4 and 1 for IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    set: Option<u8>,
 }
 
 /// A container with its interfaces.
@@ -53,6 +73,8 @@ pub(super) struct Container {
     name: ContainerName,
     namespace: Namespace,
     origin: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cgroup: Option<String>,
     labels: Labels,
     attachments: Vec<Attachment>,
 }
@@ -63,6 +85,7 @@ pub(super) struct Container {
 enum Origin {
     Made,
     Adopted { path: String, dev: u64, ino: u64 },
+    Cni { path: String, dev: u64, ino: u64, order: u64 },
 }
 
 /// An interface of a container.
@@ -76,6 +99,30 @@ struct Attachment {
     host_mac: Mac,
     addresses: Vec<IpNet>,
     slot: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cni: Option<Cni>,
+}
+
+/// What a CNI runtime asked for with an interface.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cni {
+    config: NetworkName,
+    routes: Option<Vec<CniRoute>>,
+    ports: Vec<Port>,
+    bandwidth: Bandwidth,
+    sysctls: BTreeMap<String, String>,
+    aliases: Vec<String>,
+}
+
+/// A host port that a CNI runtime asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Port {
+    address: Option<IpAddr>,
+    protocol: Protocol,
+    host: PortRange,
+    target: PortRange,
 }
 
 /// A published port, or several in a row.
@@ -100,33 +147,56 @@ pub(super) struct Original {
 
 impl From<&desired::Network> for Network {
     fn from(network: &desired::Network) -> Self {
-        let desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels } = network.clone();
-        let pools =
-            pools.into_iter().map(|desired::Pool { subnet, gateway, range, excludes }| Pool { subnet, gateway, range, excludes }).collect();
-        Self { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels }
+        let desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels, inline } = network.clone();
+        let pools = pools
+            .into_iter()
+            .map(|desired::Pool { subnet, gateway, range, excludes, set }| {
+                let set = Some(set).filter(|set| inline.is_some() || *set != set_of(subnet));
+                Pool { subnet, gateway, range, excludes, set }
+            })
+            .collect();
+        let inline =
+            inline.map(|desired::Inline { gateway, hairpin, promiscuous, brought }| Inline { gateway, hairpin, promiscuous, brought });
+        Self { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels, inline }
     }
+}
+
+/// The set of a subnet in a network that was made by name.
+fn set_of(subnet: Subnet) -> u8 {
+    u8::from(subnet.family() == Family::V6)
 }
 
 impl From<&desired::Container> for Container {
     fn from(container: &desired::Container) -> Self {
-        let desired::Container { id, name, namespace, origin, labels, attachments } = container.clone();
+        let desired::Container { id, name, namespace, origin, cgroup, labels, attachments } = container.clone();
         let origin = match origin {
             desired::Origin::Made => Origin::Made,
             desired::Origin::Adopted { path, id } => Origin::Adopted { path, dev: id.dev, ino: id.ino },
+            desired::Origin::Cni { path, id, order } => Origin::Cni { path, dev: id.dev, ino: id.ino, order },
         };
         let attachments = attachments
             .into_iter()
-            .map(|desired::Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot }| Attachment {
-                network,
-                ifname,
-                host_ifname,
-                mac,
-                host_mac,
-                addresses,
-                slot,
+            .map(|desired::Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }| {
+                let cni = cni.as_deref().map(Cni::from);
+                Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }
             })
             .collect();
-        Self { id, name, namespace, origin, labels, attachments }
+        Self { id, name, namespace, origin, cgroup, labels, attachments }
+    }
+}
+
+impl From<&desired::Cni> for Cni {
+    fn from(cni: &desired::Cni) -> Self {
+        let desired::Cni { config, routes, ports, bandwidth, sysctls, aliases } = cni.clone();
+        let port = |desired::Published { address, protocol, host, target }| Port { address, protocol, host, target };
+        Self { config, routes, ports: ports.into_iter().map(port).collect(), bandwidth, sysctls, aliases }
+    }
+}
+
+impl From<Cni> for desired::Cni {
+    fn from(Cni { config, routes, ports, bandwidth, sysctls, aliases }: Cni) -> Self {
+        let port = |Port { address, protocol, host, target }| desired::Published { address, protocol, host, target };
+        Self { config, routes, ports: ports.into_iter().map(port).collect(), bandwidth, sysctls, aliases }
     }
 }
 
@@ -155,33 +225,36 @@ impl Original {
 }
 
 impl From<Network> for Edit {
-    fn from(Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels }: Network) -> Self {
-        let pools =
-            pools.into_iter().map(|Pool { subnet, gateway, range, excludes }| desired::Pool { subnet, gateway, range, excludes }).collect();
-        let network = desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels };
+    fn from(Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels, inline }: Network) -> Self {
+        let pools = pools
+            .into_iter()
+            .map(|Pool { subnet, gateway, range, excludes, set }| {
+                let set = set.unwrap_or_else(|| set_of(subnet));
+                desired::Pool { subnet, gateway, range, excludes, set }
+            })
+            .collect();
+        let inline =
+            inline.map(|Inline { gateway, hairpin, promiscuous, brought }| desired::Inline { gateway, hairpin, promiscuous, brought });
+        let network = desired::Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels, inline };
         Self::Network { before: None, after: Some(Arc::new(network)) }
     }
 }
 
 impl From<Container> for Edit {
-    fn from(Container { id, name, namespace, origin, labels, attachments }: Container) -> Self {
+    fn from(Container { id, name, namespace, origin, cgroup, labels, attachments }: Container) -> Self {
         let origin = match origin {
             Origin::Made => desired::Origin::Made,
             Origin::Adopted { path, dev, ino } => desired::Origin::Adopted { path, id: objects::NetnsId { dev, ino } },
+            Origin::Cni { path, dev, ino, order } => desired::Origin::Cni { path, id: objects::NetnsId { dev, ino }, order },
         };
         let attachments = attachments
             .into_iter()
-            .map(|Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot }| desired::Attachment {
-                network,
-                ifname,
-                host_ifname,
-                mac,
-                host_mac,
-                addresses,
-                slot,
+            .map(|Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }| {
+                let cni = cni.map(|cni| Arc::new(cni.into()));
+                desired::Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }
             })
             .collect();
-        let container = desired::Container { id, name, namespace, origin, labels, attachments };
+        let container = desired::Container { id, name, namespace, origin, cgroup, labels, attachments };
         Self::Container { before: None, after: Some(Arc::new(container)) }
     }
 }

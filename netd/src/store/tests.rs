@@ -49,6 +49,7 @@ fn network(number: u8, flavour: u8) -> Arc<Network> {
         gateway: (flavour != 3).then(|| gateway.parse().expect("an address")),
         range: subnet.parse().expect("a net"),
         excludes: vec![exclude.parse().expect("a net")],
+        set: u8::from(subnet.contains(':')),
     };
     let v4 = pool(&format!("10.{number}.0.0/24"), &format!("10.{number}.0.1"), &format!("10.{number}.0.8/29"));
     let v6 = pool(&format!("fd00:{number}::/64"), &format!("fd00:{number}::1"), &format!("fd00:{number}::8/125"));
@@ -62,6 +63,7 @@ fn network(number: u8, flavour: u8) -> Arc<Network> {
         icc: flavour != 1,
         pools: if flavour == 0 { vec![v4] } else { vec![v4, v6] },
         labels: [("tier".parse().expect("a key"), format!("f{flavour}").parse().expect("a value"))].into(),
+        inline: None,
         name,
     })
 }
@@ -79,12 +81,14 @@ fn container(number: u8, flavour: u8, made: bool) -> Arc<Container> {
             format!("fd00:{network}::{}/64", number + 2).parse().expect("a net"),
         ],
         slot: u32::from(number) * 4 + u32::from(network),
+        cni: None,
     };
     let adopted =
         Origin::Adopted { path: format!("/var/run/netns/cni-{number}"), id: NetnsId { dev: 4, ino: 4_026_532_000 + u64::from(number) } };
     Arc::new(Container {
         name: format!("shop/c{number}").parse().expect("a name"),
         namespace: "shop".parse().expect("a namespace"),
+        cgroup: None,
         origin: if made { Origin::Made } else { adopted },
         labels: [("app".parse().expect("a key"), format!("v{flavour}").parse().expect("a value"))].into(),
         attachments: (0..flavour % 3).map(attachment).collect(),

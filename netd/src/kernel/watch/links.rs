@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_core::mark;
+use netd_core::{mark, objects::TABLE_MAIN};
 use netlink_packet_core::NlasIterator;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage, link::LinkMessage};
 
@@ -95,7 +95,9 @@ impl Links {
                 let is_loss = !is_added && !expected.is_ours(part.port) && !expected.deletes(address.index);
                 is_loss.then_some(news)
             }
-            RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => self.learn_route(&route::seen(message)?, is_added),
+            RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => {
+                self.learn_route(&route::seen(message).filter(|route| route.table == TABLE_MAIN)?, is_added)
+            }
             _ => None,
         }
     }
@@ -218,13 +220,14 @@ impl Links {
                 lost.then(|| format!("address {} was removed inside the container at {name}", address.net))
             }
             RouteNetlinkMessage::DelRoute(_) | RouteNetlinkMessage::NewRoute(_) => {
-                let route = route::seen(message).filter(|route| route.net.prefix_len() == 0)?;
+                let is_ours = |route: &route::Seen| route.protocol == mark::ROUTE_PROTOCOL;
+                let route = route::seen(message).filter(|route| is_ours(route) || route.net.prefix_len() == 0)?;
                 // Somebody's `ip route replace` tells only of the new one.
                 let replaces = part.flags & libc::NLM_F_REPLACE as u16 != 0 && route.protocol != mark::ROUTE_PROTOCOL;
                 let concerns = if is_loss { route.protocol == mark::ROUTE_PROTOCOL } else { replaces };
                 let (name, _) = host_end(None).filter(|_| concerns)?;
                 let lost = !expected.is_ours(part.port) && !self.is_quiet(ns, expected);
-                lost.then(|| format!("the default route was changed inside the container at {name}"))
+                lost.then(|| format!("the route to {} was changed inside the container at {name}", route.net))
             }
             _ => None,
         }

@@ -58,7 +58,7 @@ fn a_default_route_that_the_container_brought_is_named() {
     {
         let mut world = stage.kernel.world();
         world.objects.addresses.insert(Address { ns: ns.clone(), link: its_own.clone(), net: "172.30.0.2/24".parse().unwrap() });
-        world.objects.routes.insert(Route { ns, link: its_own, via: "172.30.0.1".parse().unwrap() });
+        world.objects.routes.insert(Route::default_via(ns, its_own, "172.30.0.1".parse().unwrap()));
     }
     let fault = refused(&stage, &mut daemon, &container(r#"{"name":"b","netns":{"pid":7},"networks":[{"network":"web"}]}"#));
     assert_eq!(fault.code, Code::Impossible, "{fault:?}");
