@@ -1,6 +1,7 @@
 //! Every path of the API in one table: from it come the router and the document. Serves nothing itself.
 
 use netd_api::{
+    cni::{CniAdd, CniAdded, CniCheck, CniChecked, CniCollected, CniGc, CniKey, CniReadiness, CniStatus},
     fault::Fault,
     message::Request,
     names::{ContainerName, IfName},
@@ -86,6 +87,20 @@ impl Route {
     }
 }
 
+/// An attachment as podman's default configuration would ask for it.
+const ADD: &str = r#"{
+    "key": {"config": "podman", "container": "c0ffee42", "ifname": "eth0"},
+    "netns": "/run/netns/c0ffee42",
+    "name": "web",
+    "network": {"inline": {
+        "bridge": "cni-podman0", "masquerade": true, "gateway": true, "hairpin": true, "icc": true,
+        "addressing": {"sets": [[{"subnet": "10.88.0.0/16"}]]}
+    }},
+    "routes": [{"dst": "0.0.0.0/0"}],
+    "publish": ["8080:80"],
+    "bandwidth": {"egress": {"bits_per_second": 10000000}}
+}"#;
+
 /// The table.
 pub(super) static ROUTES: &[Route] = &[
     Route::new("GET", "/v1/status", "How the daemon and its host are.", |_| Ok(Request::Status)).gives(200, schema::<Status>),
@@ -150,6 +165,33 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("GET", "/v1/ports", "Published ports.", |given| given.word("container").map(Request::Ports))
         .query(&[Word { name: "container", about: "Only those of this container.", schema: schema::<ContainerName> }])
         .gives(200, schema::<Vec<PortView>>),
+    Route::new("POST", "/v1/cni/add", "Attaches a CNI runtime's container to a network: whole, or not at all.", |given| {
+        given.json().map(Request::CniAdd)
+    })
+    .takes(schema::<CniAdd>, ADD)
+    .gives(200, schema::<CniAdded>),
+    Route::new("POST", "/v1/cni/del", "Detaches a CNI runtime's container; what is not there is gone already.", |given| {
+        given.json().map(Request::CniDel)
+    })
+    .takes(schema::<CniKey>, r#"{"config": "podman", "container": "c0ffee42", "ifname": "eth0"}"#),
+    Route::new("POST", "/v1/cni/check", "Tells what of an attachment is not as it was made. Mends nothing.", |given| {
+        given.json().map(Request::CniCheck)
+    })
+    .takes(
+        schema::<CniCheck>,
+        r#"{"key": {"config": "podman", "container": "c0ffee42", "ifname": "eth0"}, "netns": "/run/netns/c0ffee42", "addresses": ["10.88.0.2/16"]}"#,
+    )
+    .gives(200, schema::<CniChecked>),
+    Route::new("POST", "/v1/cni/status", "Tells whether attaching would work for a CNI configuration.", |given| {
+        given.json().map(Request::CniStatus)
+    })
+    .takes(schema::<CniStatus>, r#"{"config": "podman", "network": {"named": "lan"}}"#)
+    .gives(200, schema::<CniReadiness>),
+    Route::new("POST", "/v1/cni/gc", "Detaches everything of a CNI configuration but what is named, and tells what went.", |given| {
+        given.json().map(Request::CniGc)
+    })
+    .takes(schema::<CniGc>, r#"{"config": "podman", "valid": [{"container": "c0ffee42", "ifname": "eth0"}]}"#)
+    .gives(200, schema::<CniCollected>),
     Route::new("GET", "/v1/plan", "What reconciling would do now.", |_| Ok(Request::Plan)).gives(200, schema::<PlanView>),
     Route::new("POST", "/v1/cleanup", "Forgets everything and removes every kernel object of netd's.", |_| Ok(Request::Cleanup))
         .gives(200, schema::<Cleanup>),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use netd_api::{
     client::{Sent, sent},
+    cni::{CniAdd, CniAttachment, CniCheck, CniGc, CniKey, CniNetwork, CniStatus},
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
 };
 use serde_json::{Value, json};
@@ -57,9 +58,50 @@ fn every_request() -> Vec<Request> {
         Request::Publish(name(), publish()),
         Request::Unpublish(name(), None),
         Request::Unpublish(name(), Some(publish())),
+        Request::CniAdd(Box::new(cni_add())),
+        Request::CniDel(cni_key()),
+        Request::CniCheck(Box::new(CniCheck {
+            key: cni_key(),
+            netns: "/run/netns/c0ffee".to_owned(),
+            addresses: vec!["10.4.0.9/24".parse().expect("good"), "fd00:4::9/64".parse().expect("good")],
+            routes: cni_add().routes.unwrap_or_default(),
+            mac: cni_add().mac,
+        })),
+        Request::CniStatus(Box::new(CniStatus { config: net(), network: CniNetwork::Named(net()) })),
+        Request::CniGc(CniGc { config: net(), valid: vec![CniAttachment { container: cni_key().container, ifname: cni_key().ifname }] }),
         Request::Plan,
         Request::Cleanup,
     ]
+}
+
+fn cni_key() -> CniKey {
+    serde_json::from_value(json!({ "config": "podman", "container": "c0ffee", "ifname": "eth0" })).expect("good")
+}
+
+/// With everything that can be asked for.
+fn cni_add() -> CniAdd {
+    let range = json!({ "subnet": "10.4.0.0/24", "first": "10.4.0.2", "last": "10.4.0.99", "gateway": "10.4.0.1" });
+    let inline = json!({
+        "bridge": "cni0", "mtu": 1400, "masquerade": true, "gateway": true, "hairpin": true, "promiscuous": true, "icc": false,
+        "labels": { "team": "shop" }, "addressing": { "sets": [[range], [{ "subnet": "fd00:4::/64" }]] },
+    });
+    serde_json::from_value(json!({
+        "key": cni_key(),
+        "netns": "/run/netns/c0ffee",
+        "name": "prod/web",
+        "namespace": "prod",
+        "labels": { "app": "web" },
+        "cgroup": "/machine.slice/c0ffee",
+        "network": { "inline": inline },
+        "addresses": [{ "address": "10.4.0.9", "prefix": 24, "gateway": "10.4.0.1" }],
+        "mac": "02:42:ac:11:00:02",
+        "routes": [{ "dst": "0.0.0.0/0", "gw": "10.4.0.1", "mtu": 1400, "advmss": 1360, "priority": 7, "table": 100, "scope": 0 }],
+        "publish": ["8080:80", "[fd00::1]:5353:53/udp"],
+        "bandwidth": { "ingress": { "bits_per_second": 1000, "burst_bits": 80 }, "egress": { "bits_per_second": 1000 } },
+        "sysctls": { "net/ipv4/conf/eth0/arp_ignore": "1" },
+        "aliases": ["db"],
+    }))
+    .expect("good")
 }
 
 /// The route that a path belongs to, and what was given with it: what axum does, in small.
