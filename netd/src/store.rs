@@ -1,7 +1,8 @@
 //! What is wanted, on disk: written before the kernel is touched, read back at start. Never decides what is wanted, never looks at the kernel.
 //!
-//! Two files. The durable one has the networks, and the containers that netd makes with their published ports. The boot's file, on tmpfs, has
-//! what dies with the boot: containers that others made with their ports, and what sysctls were before netd changed them.
+//! Two files. The durable one has the networks that were made by name, and the containers that netd makes with their published ports. The boot's
+//! file, on tmpfs, has what dies with the boot: containers that others made with their ports, networks that CNI configurations describe, and what
+//! sysctls were before netd changed them.
 //!
 //! Kernel objects die with the power too, so before a kernel step the intent has only to outlive the process ([`Store::commit`]: it is in the
 //! page cache); before the answer goes out it has to outlive the power ([`Store::settle`]). The disk's work overlaps the kernel's.
@@ -176,7 +177,8 @@ impl Store {
     /// Writes a change, all or nothing. A process that is started after this one was killed sees it; see [`Self::settle`] for the power.
     ///
     /// A change that concerns both files is written to the one first whose part can stand alone: a network before the containers that others
-    /// made on it, and after them when it goes. A kill between the two leaves that part, of a request that was not answered.
+    /// made on it, and after them when it goes. A kill between the two leaves that part, of a request that was not answered. A network that
+    /// ends with the boot is in one file with all its containers, and written in one transaction with them.
     ///
     /// # Errors
     /// The store is as it was before, and can be tried again. [`StoreError::Sync`] comes here from a commit before that nobody settled.
@@ -187,7 +189,8 @@ impl Store {
         if durable && self.durable.is_settling() {
             self.settle()?;
         }
-        if edits.iter().any(|edit| matches!(edit, Edit::Network { after: None, .. })) {
+        let is_lasting = |network: &Arc<Network>| home_of(network) == Home::Durable;
+        if edits.iter().any(|edit| matches!(edit, Edit::Network { before: Some(before), after: None } if is_lasting(before))) {
             parts.reverse();
         }
         for done in 0..parts.len() {
@@ -252,7 +255,10 @@ impl Store {
                     let record = |network: &Option<Arc<Network>>| {
                         network.as_ref().map(|one| (one.name.to_string(), encode(&record::Network::from(one.as_ref()))))
                     };
-                    put(&mut durable, Table::Networks, record(before), record(after));
+                    let is_home = |network: &Option<Arc<Network>>, home| network.as_ref().filter(|one| home_of(one) == home).cloned();
+                    for (part, home) in [(&mut durable, Home::Durable), (&mut boot, Home::Boot)] {
+                        put(part, Table::Networks, record(&is_home(before, home)), record(&is_home(after, home)));
+                    }
                 }
                 Edit::Container { before, after } => {
                     let record = |container: &Option<Arc<Container>>| {
@@ -299,6 +305,10 @@ fn put(part: &mut Vec<Write>, table: Table, before: Option<Record>, after: Optio
             part.extend(after.map(|(key, after)| Write { table, key, before: None, after: Some(after) }));
         }
     }
+}
+
+fn home_of(network: &Network) -> Home {
+    if network.inline.is_some() { Home::Boot } else { Home::Durable }
 }
 
 fn home(container: &Container) -> Home {

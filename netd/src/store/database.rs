@@ -14,7 +14,7 @@ use redb::{ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableD
 use super::{
     StoreError,
     backend::{Backend, Disk, Durability, Syncing},
-    record::SCHEMA,
+    record::{OLDEST, SCHEMA},
 };
 
 /// Bytes that redb may keep of a file. Everything is read once, at start; what a commit touches is a few pages of 4 KiB.
@@ -94,6 +94,13 @@ enum Broken {
     Sync,
 }
 
+/// What a file says of itself.
+struct Meta {
+    schema: u32,
+    /// The boot that its records belong to.
+    boot: String,
+}
+
 /// One file of records.
 pub(super) struct Database {
     place: Place,
@@ -102,6 +109,9 @@ pub(super) struct Database {
     broken: Option<Broken>,
     /// What the file may hold although it was reported as failed; written off with the next write at the latest.
     owed: Vec<Write>,
+    /// Whether the file has the number of an older schema: it gets ours with the first write, so that an older netd can go on with a file that
+    /// nothing was written to, and refuses any other.
+    older: bool,
 }
 
 impl Database {
@@ -114,11 +124,13 @@ impl Database {
         if !place.path.try_exists().map_err(|why| place.unreadable(why))? {
             place.make(&[]).map_err(|why| place.unreadable(why))?;
         }
-        if place.check()? != place.boot {
+        let mut found = place.check()?;
+        if found.boot != place.boot {
             place.make(&[]).map_err(|why| place.unreadable(why))?;
+            found.schema = SCHEMA;
         }
         let (redb, syncing) = place.open(place.durability)?;
-        Ok(Self { place, redb: Some(redb), syncing, broken: None, owed: Vec::new() })
+        Ok(Self { place, redb: Some(redb), syncing, broken: None, owed: Vec::new(), older: found.schema != SCHEMA })
     }
 
     /// Shows every record, in the order of [`Table::ALL`]. What `take` refuses is damage.
@@ -136,8 +148,11 @@ impl Database {
     pub(super) fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.mend()?;
         let Some(redb) = &self.redb else { return Ok(()) };
-        match write(redb, writes) {
-            Ok(()) => Ok(()),
+        match write(redb, writes, self.older) {
+            Ok(()) => {
+                self.older = false;
+                Ok(())
+            }
             Err(why) => {
                 // It may still have reached the file whole: redb's last step is the sync.
                 self.take_back(writes);
@@ -185,12 +200,13 @@ impl Database {
             records.append(&mut self.owed.clone());
             self.place.make(&records).map_err(|why| failed(&self.place, why))?;
             self.owed.clear();
+            self.older = false;
         }
         let (redb, syncing) = self.place.open(self.place.durability)?;
         self.syncing = syncing;
         self.broken = Some(Broken::Write);
         if !self.owed.is_empty() {
-            write(&redb, &self.owed).map_err(|why| failed(&self.place, cause(why)))?;
+            write(&redb, &self.owed, self.older).map_err(|why| failed(&self.place, cause(why)))?;
         }
         self.settle()?;
         self.owed.clear();
@@ -237,7 +253,7 @@ impl Place {
         let backend = Backend::start(Arc::clone(&disk), Durability::UntilBoot)?;
         let redb = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend).map_err(|why| cause(why.into()))?;
         begin(&redb, &self.boot).map_err(cause)?;
-        write(&redb, records).map_err(cause)?;
+        write(&redb, records, false).map_err(cause)?;
         drop(redb);
         let lasting = self.durability == Durability::Lasting;
         if lasting {
@@ -252,8 +268,8 @@ impl Place {
 
     /// Lets redb recover a copy, which checks every page. Of the file itself it would check pages only after a crash, and mend by going back to
     /// the commit before: right for a commit that was cut short, not for a file that was closed well. What it was not made to doubt it trusts,
-    /// to the point of a panic. Returns the boot that the records belong to.
-    fn check(&self) -> Result<String, StoreError> {
+    /// to the point of a panic.
+    fn check(&self) -> Result<Meta, StoreError> {
         let memory = self.copy().map_err(|why| self.opening(why.into()))?;
         match redb::Builder::new().set_cache_size(CACHE).create_with_backend(memory) {
             Ok(redb) => self.meta(&redb),
@@ -283,8 +299,8 @@ impl Place {
         Ok(memory)
     }
 
-    /// The boot that the file belongs to, when it is one that this netd can read.
-    fn meta(&self, redb: &redb::Database) -> Result<String, StoreError> {
+    /// What the file says of itself, when it is one that this netd can read.
+    fn meta(&self, redb: &redb::Database) -> Result<Meta, StoreError> {
         let read = || -> Result<[Option<String>; 2], redb::Error> {
             let table = redb.begin_read()?.open_table(META)?;
             let text = |key: &str| -> Result<_, redb::Error> { Ok(table.get(key)?.map(|value| value.value().to_owned())) };
@@ -292,7 +308,7 @@ impl Place {
         };
         let [schema, boot] = read().map_err(|why| self.opening(why))?;
         match schema.as_deref().map(str::parse::<u32>) {
-            Some(Ok(SCHEMA)) => Ok(boot.unwrap_or_default()),
+            Some(Ok(schema)) if (OLDEST..=SCHEMA).contains(&schema) => Ok(Meta { schema, boot: boot.unwrap_or_default() }),
             Some(Ok(found)) if found > SCHEMA => Err(StoreError::Newer { path: self.path.clone(), found }),
             _ => Err(self.damaged(format!("its schema is {schema:?}"))),
         }
@@ -356,8 +372,12 @@ fn begin(redb: &redb::Database, boot: &str) -> Result<(), redb::Error> {
     Ok(transaction.commit()?)
 }
 
-fn write(redb: &redb::Database, writes: &[Write]) -> Result<(), redb::Error> {
+/// Writes in one transaction, and with it the number of our schema over that of an older one.
+fn write(redb: &redb::Database, writes: &[Write], older: bool) -> Result<(), redb::Error> {
     let transaction = redb.begin_write()?;
+    if older {
+        transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA.to_string().as_str())?;
+    }
     for kind in Table::ALL {
         let mut writes = writes.iter().filter(|write| write.table == kind).peekable();
         if writes.peek().is_none() {

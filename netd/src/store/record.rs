@@ -1,5 +1,5 @@
-//! The stored form of what is wanted, version 1: what these types write is on users' disks, so they change only with the schema's number.
-//! Not used for planning, and decides nothing.
+//! The stored form of what is wanted, version 2: what these types write is on users' disks, so they change only with the schema's number.
+//! Version 1 is the same without what CNI brought: they read it as it is. Not used for planning, and decides nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,9 @@ use netd_core::{
 use serde::{Deserialize, Serialize};
 
 /// The number of this form. A field more or less, or another meaning, is the next number.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
+/// The oldest form that these types read.
+pub(super) const OLDEST: u32 = 1;
 
 /// A network.
 #[derive(Debug, Serialize, Deserialize)]

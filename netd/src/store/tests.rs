@@ -1,4 +1,4 @@
-//! What is committed is what is found: after any changes, in the form of version 1, for each file's records. Makes no kernel objects.
+//! What is committed is what is found: after any changes, in the forms of both versions, for each file's records. Makes no kernel objects.
 
 use std::{
     fs,
@@ -8,16 +8,19 @@ use std::{
 
 use netd_api::{
     addr::{Family, Mac},
+    cni::{Bandwidth, CniRoute, Rate},
     names::NetworkName,
     publish::{PortRange, Protocol},
 };
 use netd_core::{
-    desired::{Attachment, Pool},
+    desired::{Attachment, Cni, Inline, Pool},
     objects::{NetnsId, Ns, Sysctl},
 };
 use proptest::prelude::*;
 
 use super::*;
+
+mod versions;
 
 /// In memory where that is possible: these tests make thousands of files, and what a sync is worth they try with disks of their own.
 pub(super) fn directory() -> tempfile::TempDir {
@@ -66,6 +69,42 @@ fn network(number: u8, flavour: u8) -> Arc<Network> {
         inline: None,
         name,
     })
+}
+
+/// The same as a CNI configuration describes it: routed, and in sets.
+fn inline(number: u8, flavour: u8) -> Arc<Network> {
+    let mut network = Network::clone(&network(number, flavour));
+    (network.internal, network.routed, network.masquerade) = (false, [Family::V4, Family::V6].into(), flavour == 1);
+    network.pools.iter_mut().rev().enumerate().for_each(|(set, pool)| pool.set = u8::try_from(set).expect("two"));
+    network.inline = Some(Inline { gateway: flavour != 2, hairpin: flavour == 1, promiscuous: flavour == 2, brought: flavour == 3 });
+    Arc::new(network)
+}
+
+/// A container of a CNI runtime on two networks, one of which a configuration describes.
+fn attached(number: u8, flavour: u8) -> Arc<Container> {
+    let mut container = Container::clone(&container(number, 2, false));
+    let id = NetnsId { dev: 4, ino: 4_026_533_000 + u64::from(number) };
+    container.origin = Origin::Cni { path: format!("/var/run/netns/cni-{number}"), id, order: 7 };
+    container.cgroup = (flavour == 1).then(|| "/machine.slice/libpod-1.scope".to_owned());
+    container.labels = [("app".parse().expect("a key"), format!("v{flavour}").parse().expect("a value"))].into();
+    container.attachments[1].network = "n3".parse().expect("a name");
+    let route = |text: &str| serde_json::from_str::<CniRoute>(text).expect("a route");
+    let rate = |bits_per_second, burst_bits| Some(Rate { bits_per_second, burst_bits });
+    for (attachment, all) in container.attachments.iter_mut().zip([true, false]) {
+        let routes = vec![
+            route(r#"{"dst": "0.0.0.0/0"}"#),
+            route(r#"{"dst": "fd01::/48", "gw": "fd00::9", "mtu": 1400, "advmss": 1360, "priority": 5, "table": 100, "scope": 0}"#),
+        ];
+        attachment.cni = Some(Arc::new(Cni {
+            config: format!("conf{flavour}").parse().expect("a name"),
+            routes: all.then_some(routes),
+            ports: if all { vec![published(number, 1), published(number, 2)] } else { Vec::new() },
+            bandwidth: if all { Bandwidth { ingress: rate(1_000_000, Some(80_000)), egress: rate(8, None) } } else { Bandwidth::default() },
+            sysctls: if all { [("net/ipv4/conf/eth0/arp_ignore".to_owned(), "1".to_owned())].into() } else { BTreeMap::new() },
+            aliases: if all { vec!["db".to_owned()] } else { Vec::new() },
+        }));
+    }
+    Arc::new(container)
 }
 
 fn container(number: u8, flavour: u8, made: bool) -> Arc<Container> {
@@ -118,7 +157,8 @@ fn edits(desired: &Desired, (what, number, flavour): (u8, u8, u8)) -> Vec<Edit> 
     let gone = flavour == 7;
     match what {
         0 => {
-            let after = (!gone).then(|| network(number, flavour % 4));
+            // A name stays with its kind, as those who decide see to.
+            let after = (!gone).then(|| if number == 3 { inline(number, flavour % 4) } else { network(number, flavour % 4) });
             let before = desired.networks().get(&network(number, 0).name).cloned();
             vec![Edit::Network { before, after }]
         }
@@ -130,7 +170,8 @@ fn edits(desired: &Desired, (what, number, flavour): (u8, u8, u8)) -> Vec<Edit> 
                 .flat_map(|one| desired.publishes_of(&one.id))
                 .map(|(key, published)| Edit::Publish { container: key.container.clone(), before: Some(*published), after: None });
             let made = before.as_ref().map_or(flavour % 2 == 0, |one| one.origin == Origin::Made);
-            let last = Edit::Container { after: (!gone).then(|| container(number, flavour, made)), before: before.clone() };
+            let after = || if made || number != 3 { container(number, flavour, made) } else { attached(number, flavour) };
+            let last = Edit::Container { after: (!gone).then(after), before: before.clone() };
             ports.chain([last]).collect()
         }
         2 => {
@@ -182,63 +223,12 @@ proptest! {
         drop(store);
         let (_, found) = Store::open(&dir.path().join("lib"), &dir.path().join("run"), "tomorrow").expect("it opens");
         let made = |id: &ContainerId| desired.containers().get(id).is_some_and(|one| one.origin == Origin::Made);
-        prop_assert_eq!(found.networks(), desired.networks());
+        let is_lasting = |network: &Network| network.inline.is_none();
+        prop_assert!(found.networks().iter().eq(desired.networks().iter().filter(|(_, network)| is_lasting(network))));
         prop_assert!(found.originals().is_empty());
         prop_assert!(found.containers().iter().eq(desired.containers().iter().filter(|(id, _)| made(id))));
         prop_assert!(found.publishes().iter().eq(desired.publishes().iter().filter(|(key, _)| made(&key.container))));
     }
-}
-
-/// One record of each kind and variant.
-fn samples() -> Vec<Edit> {
-    let mut samples: Vec<Edit> = (0..4).map(|flavour| Edit::Network { before: None, after: Some(network(flavour, flavour)) }).collect();
-    samples.extend(
-        [(1, true), (2, false)].map(|(number, made)| Edit::Container { before: None, after: Some(container(number, number, made)) }),
-    );
-    samples.extend((0..3).map(|flavour| Edit::Publish {
-        container: format!("c{}", 1 + flavour % 2).parse().expect("an id"),
-        before: None,
-        after: Some(published(flavour, flavour)),
-    }));
-    samples.extend((0..2).map(|number| Edit::Original { sysctl: sysctl(number), before: None, after: Some("0".to_owned()) }));
-    samples
-}
-
-#[test]
-fn records_of_version_1_are_written_and_read_as_ever() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/store-v1.json");
-    let dir = directory();
-    let (mut store, _) = store(dir.path()).expect("new files");
-    store.commit(&samples()).expect("it commits");
-    let mut written = BTreeMap::<String, BTreeMap<String, serde_json::Value>>::new();
-    for (database, home) in [(&store.durable, "durable"), (&store.boot, "boot")] {
-        database
-            .read(|table, key, value| {
-                written.entry(format!("{home} {table}")).or_default().insert(key.to_owned(), serde_json::from_slice(value).expect("JSON"));
-                Ok(())
-            })
-            .expect("it reads");
-    }
-    let text = serde_json::to_string_pretty(&written).expect("JSON") + "\n";
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &text).expect("the golden file");
-    }
-    let golden = fs::read_to_string(&path).expect("the golden file");
-    assert_eq!(text, golden, "the stored form changed: raise the schema's number and read the old one too, or UPDATE_GOLDEN=1");
-
-    let golden: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_str(&golden).expect("JSON");
-    let mut found = Desired::default();
-    for table in Table::ALL {
-        for records in ["durable", "boot"].iter().filter_map(|home| golden.get(&format!("{home} {table}"))) {
-            for (key, value) in records {
-                let edit = decode(table, key, value.to_string().as_bytes()).expect("a record");
-                apply(&mut found, &[edit]);
-            }
-        }
-    }
-    let mut wanted = Desired::default();
-    apply(&mut wanted, &samples());
-    assert_eq!(found, wanted);
 }
 
 #[test]
@@ -255,15 +245,10 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let dir = directory();
     let path = dir.path().join("lib").join(FILE);
     drop(store(dir.path()).expect("new files"));
-    let newer = redb::Database::open(&path).expect("redb opens it");
-    let transaction = newer.begin_write().expect("a transaction");
-    let meta: redb::TableDefinition<'_, &str, &str> = redb::TableDefinition::new("meta");
-    transaction.open_table(meta).expect("a table").insert("schema", "2").expect("an insert");
-    transaction.commit().expect("a commit");
-    drop(newer);
+    versions::mark(&path, "3");
     let bytes = fs::read(&path).expect("the file");
     let refusal = store(dir.path()).err().expect("a refusal");
-    assert!(matches!(refusal, StoreError::Newer { found: 2, .. }), "{refusal:?}");
+    assert!(matches!(refusal, StoreError::Newer { found: 3, .. }), "{refusal:?}");
     assert!(refusal.hint().contains("install that version"), "{}", refusal.hint());
     assert!(fs::read(&path).expect("the file") == bytes, "left as it was");
 }
@@ -343,4 +328,67 @@ fn a_change_of_both_files_that_the_disk_does_not_take_is_in_neither() {
     store.commit(&adopted).and_then(|()| store.settle()).expect("what was refused can be tried again");
     apply(&mut desired, &adopted);
     assert_eq!(found_after_kill(dir.path()), desired);
+}
+
+/// A file that shows both to whoever starts when this process is killed, before each of its writes.
+#[derive(Debug)]
+struct Shown(File, Arc<Witness>);
+
+#[derive(Debug)]
+struct Witness {
+    dir: std::path::PathBuf,
+    watching: AtomicBool,
+    found: std::sync::Mutex<Vec<Desired>>,
+}
+
+impl backend::Disk for Shown {
+    fn len(&self) -> io::Result<u64> {
+        backend::Disk::len(&self.0)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        backend::Disk::read(&self.0, offset, out)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.1.watching.load(Ordering::SeqCst) {
+            self.1.found.lock().expect("nobody panicked").push(found_after_kill(&self.1.dir));
+        }
+        backend::Disk::write(&self.0, offset, data)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        backend::Disk::set_len(&self.0, len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_kill_between_the_files_never_leaves_a_container_of_a_runtime_without_its_network() {
+    let dir = directory();
+    let witness =
+        Arc::new(Witness { dir: dir.path().to_owned(), watching: AtomicBool::new(false), found: std::sync::Mutex::new(Vec::new()) });
+    let disks: Disks = Arc::new({
+        let witness = Arc::clone(&witness);
+        move |file| Arc::new(Shown(file, Arc::clone(&witness)))
+    });
+    let (mut store, _) = Store::open_on(&dir.path().join("lib"), &dir.path().join("run"), "today", &disks).expect("new files");
+    let change = vec![
+        Edit::Network { before: None, after: Some(network(0, 0)) },
+        Edit::Network { before: None, after: Some(inline(3, 1)) },
+        Edit::Container { before: None, after: Some(attached(3, 1)) },
+        Edit::Publish { container: attached(3, 1).id.clone(), before: None, after: Some(published(3, 1)) },
+    ];
+    witness.watching.store(true, Ordering::SeqCst);
+    store.commit(&change).expect("it commits");
+    store.commit(&Change { edits: change }.reverse().edits).expect("it commits");
+    witness.watching.store(false, Ordering::SeqCst);
+    let found = witness.found.lock().expect("nobody panicked");
+    let with_container = |desired: &&Desired| !desired.containers().is_empty();
+    assert!(found.iter().filter(with_container).count() > 1 && found.iter().any(|desired| !with_container(&desired)), "{}", found.len());
+    for (at, desired) in found.iter().enumerate() {
+        for attachment in desired.containers().values().flat_map(|container| &container.attachments) {
+            assert!(desired.networks().contains_key(&attachment.network), "before write {at}: no network {}", attachment.network);
+        }
+        assert!(desired.publishes().keys().all(|key| desired.containers().contains_key(&key.container)), "before write {at}");
+    }
 }
