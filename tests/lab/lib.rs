@@ -2,11 +2,13 @@
 //! Never touches the machine's own namespaces, rules or sysctls, and never looks into netd but through its API and the kernel.
 //!
 //! Read in this order: `host` makes the private host, `daemon` runs netd in it, `network` and `container` ask netd for things, `station`
-//! serves and asks (`serve`, `ask`, `stream`, `ping`, `wire`), `clean` says what must not be left, `explain` what to print when a story fails.
+//! serves and asks (`serve`, `ask`, `stream`, `ping`, `wire`), `cni` is a runtime that runs plugins, `clean` says what must not be left,
+//! `explain` what to print when a story fails.
 
 mod api;
 pub mod ask;
 mod clean;
+pub mod cni;
 mod conditions;
 pub mod container;
 pub mod daemon;

@@ -17,6 +17,7 @@ mod interrupted;
 mod isolation;
 mod kernels;
 mod lab_itself;
+mod lab_runtime;
 mod loopback;
 mod networks;
 mod plan;
