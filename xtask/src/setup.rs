@@ -23,6 +23,8 @@ pub(crate) enum Need {
     Toolchain,
     /// Programs that netd, the stories and the demo run.
     Programs,
+    /// Container runtimes that use netd, and what netd is compared with.
+    Runtimes,
     /// What boots other kernels.
     Emulator,
     /// Debian's kernels of other series.
@@ -39,12 +41,13 @@ pub(crate) enum Words {
 }
 
 impl Need {
-    pub(crate) const ALL: [Need; 4] = [Need::Toolchain, Need::Programs, Need::Emulator, Need::Kernels];
+    pub(crate) const ALL: [Need; 5] = [Need::Toolchain, Need::Programs, Need::Runtimes, Need::Emulator, Need::Kernels];
 
     fn title(self) -> &'static str {
         match self {
             Need::Toolchain => "eBPF toolchain",
             Need::Programs => "programs",
+            Need::Runtimes => "container runtimes",
             Need::Emulator => "emulator",
             Need::Kernels => "kernels",
         }
@@ -55,6 +58,7 @@ impl Need {
         match self {
             Need::Toolchain => ebpf::find().map(|found| found.to_string()).map_err(|missing| missing.to_string()),
             Need::Programs => programs::look(programs::USED),
+            Need::Runtimes => programs::look(programs::RUNTIMES),
             Need::Emulator => Emulator::find(workspace).map(|found| found.to_string()),
             Need::Kernels => kernels::look(workspace),
         }
@@ -65,6 +69,7 @@ impl Need {
         match self {
             Need::Toolchain => ebpf::commands(),
             Need::Programs => Ok(programs::commands(programs::USED)),
+            Need::Runtimes => Ok(programs::commands(programs::RUNTIMES)),
             Need::Emulator => Ok(vec![Emulator::fetch(workspace)]),
             Need::Kernels => kernels::commands(workspace),
         }

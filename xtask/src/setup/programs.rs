@@ -6,7 +6,7 @@ use crate::{setup, shell};
 
 /// A program and where it comes from.
 pub(super) struct Program {
-    /// Names that it goes by.
+    /// Names that it goes by, or paths where it is in no PATH.
     names: &'static [&'static str],
     /// Debian packages that bring it; the first one that is offered is taken.
     packages: &'static [&'static str],
@@ -37,6 +37,19 @@ pub(super) const USED: &[Program] = &[
     program(&["cpio"], &["cpio"]),
     program(&["zstd"], &["zstd"]),
     program(&["xz"], &["xz-utils"]),
+];
+
+/// Container runtimes that the stories attach through netd, what their images are made of, and the plugins and the firewall that the benchmarks
+/// compare with. No emulated machine runs them.
+pub(super) const RUNTIMES: &[Program] = &[
+    program(&["podman"], &["podman"]),
+    program(&["crun"], &["crun"]),
+    program(&["conmon"], &["conmon"]),
+    program(&["containerd"], &["containerd"]),
+    program(&["runc"], &["runc"]),
+    program(&["busybox"], &["busybox-static"]),
+    program(&["/usr/lib/cni/bridge", "/opt/cni/bin/bridge", "/usr/libexec/cni/bridge"], &["containernetworking-plugins"]),
+    program(&["iptables"], &["iptables"]),
 ];
 
 fn is_there(program: &Program) -> bool {

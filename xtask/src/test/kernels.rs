@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn run(workspace: &Workspace) -> Result<Count> {
     shell::must_be_root("test --tier kernels")?;
-    setup::run(workspace, &Need::ALL, Words::Changes)?;
+    setup::run(workspace, &[Need::Toolchain, Need::Programs, Need::Emulator, Need::Kernels], Words::Changes)?;
     let stories = lab::build(workspace)?.display().to_string();
     let mut count = Count::default();
     for series in guest::SERIES {

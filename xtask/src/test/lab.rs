@@ -18,7 +18,7 @@ const LIMIT: Limit = Limit::InCi(Duration::from_secs(40 * 60));
 
 pub(super) fn run(workspace: &Workspace) -> Result<Count> {
     shell::must_be_root("test --tier lab")?;
-    setup::run(workspace, &[Need::Toolchain, Need::Programs], Words::Changes)?;
+    setup::run(workspace, &[Need::Toolchain, Need::Programs, Need::Runtimes], Words::Changes)?;
     let stories = build(workspace)?;
     let mut command = Command::new(stories);
     command.env("NETD_BIN_DIR", workspace.binaries(Profile::Dev)).current_dir(workspace.root.join("tests"));
