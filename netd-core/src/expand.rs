@@ -1,6 +1,7 @@
 //! What a wish amounts to in kernel objects, for all of it or only for what a request is about. Pure: a host's facts come in.
 
 mod host;
+mod shape;
 
 pub use host::{given_back, is_hosts_own};
 
@@ -196,7 +197,7 @@ fn container(objects: &mut Objects, desired: &Desired, container: &Container, ho
 fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, network: &Network, host: &Host) {
     let ns = Ns::At(container.netns());
     let ifname = &attachment.ifname;
-    let veth = Veth {
+    let mut veth = Veth {
         bridge: Some(network.bridge.clone()),
         mac: attachment.host_mac,
         mtu: network.mtu_on(host),
@@ -210,6 +211,7 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
         from_container: None,
         peer: Some(Peer { ns: ns.clone(), name: ifname.clone(), mac: attachment.mac, up: true }),
     };
+    shape::shape(objects, &mut veth, container, attachment, host);
     objects.veths.insert(attachment.host_ifname.clone(), veth);
     for net in &attachment.addresses {
         objects.addresses.insert(Address { ns: ns.clone(), link: ifname.clone(), net: *net });

@@ -13,6 +13,10 @@ pub const ROUTE_PROTOCOL: u8 = 110;
 pub const BRIDGE_PREFIX: &str = "nd-";
 /// What each host end of a veth pair starts with.
 pub const VETH_PREFIX: &str = "ndv";
+/// What each link that paces a container's sending starts with.
+pub const IFB_PREFIX: &str = "ndi";
+/// The handle of every token bucket of ours, "nd" in ASCII: a queueing discipline of another handle at the root of our link is a stranger's.
+pub const BUCKET_HANDLE: u32 = 0x6e64_0000;
 /// The bridge without ports that keeps the shared tc blocks alive.
 pub const ANCHOR: &str = "nd-anchor";
 /// Where `ip netns` keeps its names, and we those of made containers.
@@ -26,6 +30,11 @@ pub fn bridge_name(network: &NetworkName) -> IfName {
 /// The host end of an attachment.
 pub fn veth_name(network: &NetworkName, container: &ContainerId, ifname: &IfName) -> IfName {
     parsed(&format!("{VETH_PREFIX}{}", letters::<12>(hash(&["veth", network.as_str(), container.as_str(), ifname.as_str()]))))
+}
+
+/// The link that paces what an attachment's container sends.
+pub fn ifb_name(network: &NetworkName, container: &ContainerId, ifname: &IfName) -> IfName {
+    parsed(&format!("{IFB_PREFIX}{}", letters::<12>(hash(&["ifb", network.as_str(), container.as_str(), ifname.as_str()]))))
 }
 
 /// A hardware address made from what it is for; locally administered, unicast (IEEE 802, the second-lowest bit of the first byte).

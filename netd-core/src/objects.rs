@@ -108,8 +108,17 @@ pub struct Bucket {
     pub rate: u64,
     /// Bytes that may go at once.
     pub burst: u32,
-    /// Bytes that may wait; more are dropped.
+    /// Bytes that may wait; what comes beyond them is dropped.
     pub limit: u32,
+}
+
+/// A link of kind ifb with our mark: what is sent through it comes back where it came from, at its bucket's pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ifb {
+    /// Administratively up; while it is not, its container can send nothing.
+    pub up: bool,
+    /// The bucket at its root; none where somebody took it away.
+    pub bucket: Option<Bucket>,
 }
 
 /// The container's end of a veth pair.
@@ -226,8 +235,8 @@ pub struct Objects {
     pub bridges: BTreeMap<IfName, Bridge>,
     /// Veth pairs, by the host end's name.
     pub veths: BTreeMap<IfName, Veth>,
-    /// Links of kind ifb, with the bucket at the root of each; none where somebody took it away.
-    pub ifbs: BTreeMap<IfName, Option<Bucket>>,
+    /// Links of kind ifb, each the pacer of what one container sends.
+    pub ifbs: BTreeMap<IfName, Ifb>,
     /// Addresses of our bridges and of containers' interfaces.
     pub addresses: BTreeSet<Address>,
     /// Routes of protocol 110.

@@ -169,7 +169,12 @@ impl fmt::Display for Op {
             }
             Self::AddIfb(name) => write!(f, "ip link add {name} group {} up type ifb", mark::GROUP),
             Self::SetBucket(name, bucket) => {
-                write!(f, "tc qdisc replace dev {name} root tbf rate {}bps burst {} limit {}", bucket.rate, bucket.burst, bucket.limit)
+                let Bucket { rate, burst, limit } = bucket;
+                write!(
+                    f,
+                    "tc qdisc replace dev {name} root handle {:x}: tbf rate {rate}bps burst {burst} limit {limit}",
+                    mark::BUCKET_HANDLE >> 16
+                )
             }
             Self::DelBucket(name) => write!(f, "tc qdisc del dev {name} root"),
             Self::SetPromiscuous(name, on) => write!(f, "ip link set {name} promisc {}", on_off(*on)),

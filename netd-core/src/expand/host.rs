@@ -88,6 +88,6 @@ pub fn given_back(desired: &Desired, host: &Host) -> Change {
 
 /// Whether a sysctl is the host's own, so that its value before ours must be remembered: not one of an interface that goes with us.
 pub fn is_hosts_own(sysctl: &Sysctl, objects: &Objects) -> bool {
-    let ours = |name: &str| objects.bridges.contains_key(name) || objects.veths.contains_key(name);
+    let ours = |name: &str| objects.bridges.contains_key(name) || objects.veths.contains_key(name) || objects.ifbs.contains_key(name);
     sysctl.ns == Ns::Host && !sysctl.key.split('/').nth(3).is_some_and(ours)
 }

@@ -18,8 +18,10 @@ fn id(text: &str) -> ContainerId {
 #[test]
 fn names_fit_an_interface_and_are_known_by_their_beginning() {
     let long: NetworkName = "n".repeat(63).parse().unwrap();
-    let (bridge, veth) = (bridge_name(&long), veth_name(&long, &id(&"c".repeat(128)), &"i".repeat(15).parse().unwrap()));
+    let (container, ifname) = (id(&"c".repeat(128)), "i".repeat(15).parse().unwrap());
+    let (bridge, veth, ifb) = (bridge_name(&long), veth_name(&long, &container, &ifname), ifb_name(&long, &container, &ifname));
     assert_eq!((bridge.as_str().len(), veth.as_str().len()), (15, 15)); // IFNAMSIZ less the NUL
+    assert!(ifb.as_str().len() == 15 && ifb.as_str().starts_with(IFB_PREFIX));
     assert!(bridge.as_str().starts_with(BRIDGE_PREFIX) && veth.as_str().starts_with(VETH_PREFIX) && bridge.as_str() != ANCHOR);
 }
 
@@ -29,6 +31,7 @@ fn names_of_a_build_are_names_of_the_next() {
     let web = "web".parse().unwrap();
     assert_eq!(bridge_name(&web).as_str(), "nd-w9p5xgya54ae");
     assert_eq!(veth_name(&web, &id("a"), &"eth0".parse().unwrap()).as_str(), "ndvc2r1r1cfyxgr");
+    assert_eq!(ifb_name(&web, &id("a"), &"eth0".parse().unwrap()).as_str(), "ndih6drfdgcn7d4");
     assert_eq!(mac(&["container", "web", "a", "eth0"]).to_string(), "02:b4:ca:cd:bf:05");
 }
 

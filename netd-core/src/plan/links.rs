@@ -1,11 +1,11 @@
-//! The steps for bridges and veth pairs: which go, which are born, which only change.
+//! The steps for bridges, veth pairs and what paces them: which go, which are born, which only change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use netd_api::{addr::Mac, names::IfName};
 
 use crate::{
-    objects::{Address, Ns, Objects, Veth},
+    objects::{Address, Bucket, Ns, Objects, Veth},
     op::Op,
 };
 
@@ -53,6 +53,19 @@ pub(super) fn born(ops: &mut Vec<Op>, wanted: &Objects, observed: &Objects, gone
                 }
             }
         }
+        if wish.promiscuous != observed.bridges.get(name).is_some_and(|bridge| bridge.promiscuous) {
+            ops.push(Op::SetPromiscuous(name.clone(), wish.promiscuous));
+        }
+    }
+    // Whatever paces a container is there before the programs lead its packets there.
+    for (name, wish) in &wanted.ifbs {
+        let ifb = observed.ifbs.get(name);
+        match ifb {
+            None => ops.push(Op::AddIfb(name.clone())),
+            Some(ifb) if ifb.up != wish.up => ops.push(Op::SetUp(Ns::Host, name.clone(), wish.up)),
+            Some(_) => {}
+        }
+        bucket(ops, name, wish.bucket, ifb.and_then(|ifb| ifb.bucket));
     }
     for (name, wish) in &wanted.veths {
         match observed.veths.get(name).filter(|_| !gone.veths.contains(name)) {
@@ -62,10 +75,23 @@ pub(super) fn born(ops: &mut Vec<Op>, wanted: &Objects, observed: &Objects, gone
                     ops.push(Op::SetPort { link: name.clone(), isolated: wish.isolated, hairpin: wish.hairpin });
                 }
                 ops.push(Op::SetAlias(name.clone(), wish.alias.clone()));
+                bucket(ops, name, wish.to_container, None);
                 join(ops, name, wish, None);
             }
             Some(veth) => change(ops, name, wish, veth),
         }
+    }
+    // Packets that are led to a link that is not there are lost, so it goes when nothing leads there any more.
+    let surplus = observed.ifbs.keys().filter(|name| !wanted.ifbs.contains_key(*name));
+    ops.extend(surplus.cloned().map(Op::DelLink));
+}
+
+/// The bucket at the root of a link, in place where there is one.
+fn bucket(ops: &mut Vec<Op>, name: &IfName, wish: Option<Bucket>, bucket: Option<Bucket>) {
+    match wish {
+        Some(wish) if bucket != Some(wish) => ops.push(Op::SetBucket(name.clone(), wish)),
+        None if bucket.is_some() => ops.push(Op::DelBucket(name.clone())),
+        _ => {}
     }
 }
 
@@ -96,15 +122,17 @@ fn change(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: &Veth) {
     if veth.alias != wish.alias {
         ops.push(Op::SetAlias(name.clone(), wish.alias.clone()));
     }
+    bucket(ops, name, wish.to_container, veth.to_container);
     join(ops, name, wish, Some(veth));
 }
 
 /// The map entry before the blocks: a program drops what comes from an interface it does not know.
 fn join(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: Option<&Veth>) {
+    let known = veth.map(|veth| (veth.slot, &veth.from_container));
     if let Some(slot) = wish.slot
-        && veth.and_then(|veth| veth.slot) != Some(slot)
+        && known != Some((Some(slot), &wish.from_container))
     {
-        ops.push(Op::AddSlot(name.clone(), slot, None));
+        ops.push(Op::AddSlot(name.clone(), slot, wish.from_container.clone()));
     }
     if wish.on_blocks && !veth.is_some_and(|veth| veth.on_blocks) {
         ops.push(Op::JoinBlocks(name.clone()));

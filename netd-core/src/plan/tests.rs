@@ -1,13 +1,14 @@
 //! Plans as people read them, against golden files; `UPDATE_GOLDEN=1` writes them anew.
 
-use netd_api::message::Request;
+use netd_api::{message::Request, names::IfName};
 
 use crate::{
     change::{Context, change},
     desired::{Change, Desired},
     expand::{Scope, expand, given_back},
     host::{Features, Host, Uplink},
-    objects::{Ns, Objects, Sysctl},
+    objects::{Bucket, Ifb, Ns, Objects, Sysctl},
+    op::Op,
     plan::{aftermath, plan, remember},
 };
 
@@ -107,4 +108,110 @@ fn a_part_of_the_wish_is_the_same_as_that_part_of_everything() {
     let mut with_bridge = part;
     with_bridge.bridges.clone_from(&before.bridges);
     assert_eq!(plan(&with_bridge, &beside), all);
+}
+
+/// What is wanted of one attachment that is paced both ways, and a network that takes in frames for everybody.
+fn paced() -> Objects {
+    let mut desired = Desired::default();
+    step(&mut desired, &Request::CreateContainer(json(r#"{"name":"a"}"#)));
+    let mut objects = everything(&desired);
+    let bucket = |rate| Bucket { rate, burst: 100_000, limit: 200_000 };
+    let pacer: IfName = "ndi1".parse().unwrap();
+    let veth = objects.veths.values_mut().next().unwrap();
+    (veth.to_container, veth.from_container) = (Some(bucket(1_000_000)), Some(pacer.clone()));
+    objects.ifbs.insert(pacer, Ifb { up: true, bucket: Some(bucket(2_000_000)) });
+    objects.bridges.values_mut().for_each(|bridge| bridge.promiscuous = true);
+    objects
+}
+
+/// The first words of the steps that are about what is paced, with generated names taken out.
+fn pacing(wanted: &Objects, observed: &Objects) -> Vec<String> {
+    let of_ours = |op: &&Op| {
+        let is_pacer = |name: &IfName| name.as_str().starts_with(crate::mark::IFB_PREFIX);
+        match op {
+            Op::SetBucket(..) | Op::DelBucket(_) | Op::AddSlot(..) | Op::AddIfb(_) | Op::AddVeth(..) | Op::SetPromiscuous(..) => true,
+            Op::DelLink(name) | Op::SetUp(Ns::Host, name, _) => {
+                is_pacer(name) || wanted.veths.contains_key(name) || observed.veths.contains_key(name)
+            }
+            _ => false,
+        }
+    };
+    plan(wanted, observed)
+        .ops
+        .iter()
+        .filter(of_ours)
+        .map(|op| op.to_string().split(" address").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_pacer_is_there_before_packets_are_led_to_it_and_goes_when_none_are() {
+    let wanted = paced();
+    let (veth, bridge) = (wanted.veths.keys().next().unwrap(), wanted.bridges.keys().next().unwrap());
+    let bare = Objects { veths: [].into(), ifbs: [].into(), bridges: [].into(), ..wanted.clone() };
+    assert_eq!(
+        pacing(&wanted, &bare),
+        [
+            format!("ip link set {bridge} promisc on"),
+            "ip link add ndi1 group 110 up type ifb".to_owned(),
+            "tc qdisc replace dev ndi1 root handle 6e64: tbf rate 2000000bps burst 100000 limit 200000".to_owned(),
+            format!("ip link add {veth}"),
+            format!("tc qdisc replace dev {veth} root handle 6e64: tbf rate 1000000bps burst 100000 limit 200000"),
+            format!("bpftool map update pinned attachments key {veth} value 0 ndi1"),
+            format!("ip link set {veth} up"),
+        ]
+    );
+    let none = Objects { veths: [].into(), ifbs: [].into(), ..wanted.clone() };
+    assert_eq!(pacing(&none, &wanted), [format!("ip link del {veth}"), "ip link del ndi1".to_owned()]);
+}
+
+#[test]
+fn a_limit_is_changed_or_lifted_in_place() {
+    let wanted = paced();
+    let veth = wanted.veths.keys().next().unwrap();
+    let mut slower = wanted.clone();
+    let halved = |bucket: &mut Option<Bucket>| bucket.as_mut().unwrap().rate /= 2;
+    slower.veths.values_mut().for_each(|veth| halved(&mut veth.to_container));
+    slower.ifbs.values_mut().for_each(|ifb| halved(&mut ifb.bucket));
+    assert_eq!(
+        pacing(&slower, &wanted),
+        [
+            "tc qdisc replace dev ndi1 root handle 6e64: tbf rate 1000000bps burst 100000 limit 200000".to_owned(),
+            format!("tc qdisc replace dev {veth} root handle 6e64: tbf rate 500000bps burst 100000 limit 200000"),
+        ]
+    );
+    let mut lifted = wanted.clone();
+    lifted.veths.values_mut().for_each(|veth| (veth.to_container, veth.from_container) = (None, None));
+    lifted.ifbs.clear();
+    lifted.bridges.values_mut().for_each(|bridge| bridge.promiscuous = false);
+    assert_eq!(
+        pacing(&lifted, &wanted),
+        [
+            format!("ip link set {} promisc off", wanted.bridges.keys().next().unwrap()),
+            format!("tc qdisc del dev {veth} root"),
+            format!("bpftool map update pinned attachments key {veth} value 0"),
+            "ip link del ndi1".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn what_somebody_took_from_a_pacer_comes_back() {
+    let wanted = paced();
+    let veth = wanted.veths.keys().next().unwrap();
+    let mended = |take: &dyn Fn(&mut Objects)| {
+        let mut observed = wanted.clone();
+        take(&mut observed);
+        pacing(&wanted, &observed)
+    };
+    let bucket = "tc qdisc replace dev ndi1 root handle 6e64: tbf rate 2000000bps burst 100000 limit 200000".to_owned();
+    assert_eq!(mended(&|objects| objects.ifbs.values_mut().for_each(|ifb| ifb.bucket = None)), [bucket.clone()]);
+    assert_eq!(mended(&|objects| objects.ifbs.values_mut().for_each(|ifb| ifb.up = false)), ["ip link set ndi1 up"]);
+    // A pacer that is made anew has another number, which the programs must learn.
+    let anew = mended(&|objects| {
+        objects.ifbs.clear();
+        objects.veths.values_mut().for_each(|veth| veth.from_container = Some("#9".parse().unwrap()));
+    });
+    let led = format!("bpftool map update pinned attachments key {veth} value 0 ndi1");
+    assert_eq!(anew, ["ip link add ndi1 group 110 up type ifb".to_owned(), bucket, led]);
 }

@@ -9,7 +9,7 @@ use netd_api::{addr::Family, names::IfName, spec::Source, view::Counters};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Found, Host},
-    objects::{Bucket, Filters, Netns, NetnsId, Ns, Objects, Peer, Route, Table, Veth},
+    objects::{Bucket, Filters, Ifb, Netns, NetnsId, Ns, Objects, Peer, Route, Table, Veth},
     op::Op,
 };
 
@@ -276,7 +276,7 @@ impl World {
                 if self.has_link(&Ns::Host, name) || self.foreign.contains(name) {
                     return errno(libc::EEXIST);
                 }
-                self.objects.ifbs.insert(name.clone(), None);
+                self.objects.ifbs.insert(name.clone(), Ifb { up: true, bucket: None });
             }
             Op::SetBucket(name, bucket) => return self.put_bucket(name, Some(*bucket)),
             Op::DelBucket(name) => return self.put_bucket(name, None),
@@ -311,7 +311,7 @@ impl World {
     fn put_bucket(&mut self, name: &IfName, bucket: Option<Bucket>) -> Result<(), KernelError> {
         match (self.objects.veths.get_mut(name), self.objects.ifbs.get_mut(name)) {
             (Some(veth), _) => veth.to_container = bucket,
-            (_, Some(ifb)) => *ifb = bucket,
+            (_, Some(ifb)) => ifb.bucket = bucket,
             _ => return Err(KernelError::Errno { errno: libc::ENODEV, said: None }),
         }
         Ok(())
