@@ -33,7 +33,7 @@ use netd_api::{
 };
 use netd_core::{
     host::{Found, Host},
-    objects::Objects,
+    objects::{NetnsId, Objects, Reservation},
     op::Op,
 };
 
@@ -64,6 +64,13 @@ pub trait Kernel: Send {
 
     /// The namespace of a container that somebody else made: checked to be one, and not the host's.
     fn find(&mut self, source: &Source) -> Result<Found, KernelError>;
+
+    /// What the namespace at a path is known by; none where there is none. Asked for many containers at once, so it enters none.
+    fn netns(&mut self, path: &str) -> Option<NetnsId>;
+
+    /// The sockets of strangers that a host port could not be held because of; nothing of ours, and no mere connections. `caller` is the process
+    /// that asks for the port.
+    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder>;
 
     /// What the eBPF programs counted under a number; none where they do not run.
     fn counters(&mut self, slot: u32) -> Option<Counters>;
@@ -140,6 +147,24 @@ pub struct News {
     pub words: String,
     /// The host ends of attachments that it is about; none where it is about anything else too.
     pub only: BTreeSet<IfName>,
+}
+
+/// Who has a socket on a host port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holder {
+    /// In words: `nginx (pid 812)`.
+    pub words: String,
+    /// The processes that have it open; several where it was handed on, none where they cannot be found.
+    pub processes: Vec<Process>,
+}
+
+/// A process that has a socket open.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Process {
+    /// Its arguments, with spaces between them.
+    pub command_line: String,
+    /// Whether it started the process that asked, itself or by one in between: a plugin's runtime.
+    pub started_caller: bool,
 }
 
 /// How the kernel serves us.

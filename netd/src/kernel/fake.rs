@@ -9,11 +9,11 @@ use netd_api::{addr::Family, names::IfName, spec::Source, view::Counters};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Found, Host},
-    objects::{Bucket, Filters, Ifb, Netns, NetnsId, Ns, Objects, Peer, Route, Table, Veth},
+    objects::{Bucket, Filters, Ifb, Netns, NetnsId, Ns, Objects, Peer, Reservation, Route, Table, Veth},
     op::Op,
 };
 
-use super::{ApplyError, Health, Kernel, KernelError, Look, ObserveError};
+use super::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError};
 
 /// What survives the daemon: the kernel's objects, and what was done to them.
 #[derive(Debug, Default)]
@@ -21,7 +21,9 @@ pub(crate) struct World {
     pub(crate) objects: Objects,
     pub(crate) host: Host,
     /// Ports that strangers hold, and who they are.
-    pub(crate) strangers: Vec<(netd_core::objects::Reservation, String)>,
+    pub(crate) strangers: Vec<(Reservation, String)>,
+    /// Who has sockets on which ports, besides.
+    pub(crate) listeners: Vec<(Reservation, Holder)>,
     /// Links that strangers made.
     pub(crate) foreign: BTreeSet<IfName>,
     /// How many ports of each bridge are strangers' links.
@@ -125,6 +127,15 @@ impl Kernel for FakeKernel {
             Some(Netns::Made) => Ok(Found { id: NetnsId { dev: 4, ino: netd_core::firewall::fingerprint(path.as_bytes()) }, links, path }),
             None => Err(KernelError::Namespace(format!("{path} is no network namespace"))),
         }
+    }
+
+    fn netns(&mut self, path: &str) -> Option<NetnsId> {
+        self.find(&Source::Path(path.to_owned())).ok().map(|found| found.id)
+    }
+
+    fn holders(&mut self, port: &Reservation, _caller: i32) -> Vec<Holder> {
+        let world = self.world();
+        world.listeners.iter().filter(|(held, _)| held == port).map(|(_, holder)| holder.clone()).collect()
     }
 
     fn counters(&mut self, _slot: u32) -> Option<Counters> {

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
-    objects::{Address, Netns, Ns, Objects, Sysctl, Veth},
+    objects::{Address, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
     op::Op,
 };
 
 use super::{
-    ApplyError, Health, Kernel, KernelError, Look, News, ObserveError, address,
+    ApplyError, Health, Holder, Kernel, KernelError, Look, News, ObserveError, address,
     announce::Announcer,
     conntrack::{self, Conntrack},
     delete,
@@ -320,6 +320,14 @@ impl Kernel for LinuxKernel {
         let mut inside = Inside::enter(&path)?;
         let links = link::all(&mut inside.rtnetlink)?.into_iter().filter_map(|link| link.name.parse().ok()).collect();
         Ok(Found { path, id, links })
+    }
+
+    fn netns(&mut self, path: &str) -> Option<NetnsId> {
+        netns::id(path)
+    }
+
+    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder> {
+        self.ports.strangers(port, caller)
     }
 
     fn counters(&mut self, slot: u32) -> Option<view::Counters> {

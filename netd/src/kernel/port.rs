@@ -18,7 +18,7 @@ use nix::sys::socket::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{KernelError, holder};
+use super::{Holder, KernelError, holder};
 
 /// What the names of our descriptors in systemd's store start with.
 const STORED: &str = "port-";
@@ -89,8 +89,23 @@ impl Ports {
         }
     }
 
+    /// The strangers who would keep us from holding a port; nobody where one of ours would.
+    pub(crate) fn strangers(&self, port: &Reservation, caller: i32) -> Vec<Holder> {
+        match hold(port) {
+            Err(error) if error.errno() == Some(libc::EADDRINUSE) && self.overlapping(port).is_none() => holder::all(port, caller),
+            _ => Vec::new(),
+        }
+    }
+
     /// Who keeps us from holding a port: another of ours that overlaps, or a stranger.
     fn holder(&self, port: &Reservation) -> String {
+        match self.overlapping(port) {
+            Some(other) => format!("another published port ({other})"),
+            None => holder::of(port),
+        }
+    }
+
+    fn overlapping(&self, port: &Reservation) -> Option<&Reservation> {
         let overlaps = |other: &&Reservation| {
             let anywhere = match (port.address, other.address) {
                 (Some(one), Some(other)) => {
@@ -100,10 +115,7 @@ impl Ports {
             };
             other.protocol == port.protocol && other.port == port.port && anywhere
         };
-        match self.held.keys().find(overlaps) {
-            Some(other) => format!("another published port ({other})"),
-            None => holder::of(port),
-        }
+        self.held.keys().find(overlaps)
     }
 }
 

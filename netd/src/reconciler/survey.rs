@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_api::{message::Reply, names::ContainerId, spec::Source, view::Cleanup};
+use netd_api::{message::Reply, names::ContainerId, view::Cleanup};
 use netd_core::{
     desired::{Change, Origin},
     expand::{self, Parts, Scope},
@@ -230,7 +230,7 @@ impl<K: Kernel> Reconciler<K> {
             Origin::Made => None,
         });
         for (container, path, id) in adopted.collect::<Vec<_>>() {
-            let present = self.kernel.find(&Source::Path(path)).is_ok_and(|found| found.id == id);
+            let present = self.kernel.netns(&path) == Some(id);
             if self.desired.note_presence(&container, present) {
                 info!(%container, present, "container's namespace changed");
             }
