@@ -2,6 +2,7 @@
 
 mod network;
 mod container;
+mod attachment;
 pub mod cni;
 pub(crate) mod publish;
 

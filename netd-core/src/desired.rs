@@ -6,13 +6,14 @@ mod index;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    ops::Bound,
     sync::Arc,
 };
 
 use ipnet::IpNet;
 use netd_api::{
     addr::{Family, Mac, Subnet},
-    cni::{Bandwidth, CniRoute},
+    cni::{Bandwidth, CniKey, CniRoute},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
     spec::Labels,
@@ -25,6 +26,8 @@ use crate::{
     objects::{NetnsId, Sysctl},
 };
 
+/// As many bytes of an id are shown where people look, and are enough to mean it by (Docker's and podman's short ids).
+pub const SHORT_ID: usize = 12;
 /// The smallest MTU of IPv4, in bytes (RFC 791).
 pub const MTU_V4: u32 = 68;
 /// The smallest MTU of IPv6, in bytes (RFC 8200).
@@ -78,9 +81,17 @@ impl Network {
         let least = if self.pool(Family::V6).is_some() { MTU_V6 } else { MTU_V4 };
         self.mtu.unwrap_or_else(|| host.mtu().clamp(least, MTU_MAX))
     }
-    /// Its subnet of a family.
+    /// Its first subnet of a family; `Some` wherever it has the family at all.
     pub fn pool(&self, family: Family) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.subnet.family() == family)
+    }
+    /// The subnet that an attachment's address is of.
+    pub fn pool_of(&self, net: IpNet) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.net() == net.trunc())
+    }
+    /// Whether its bridge has the gateways' addresses.
+    pub fn is_gateway(&self) -> bool {
+        self.inline.is_none_or(|inline| inline.gateway)
     }
 }
 
@@ -203,6 +214,10 @@ impl Attachment {
     /// Its address of a family.
     pub fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().map(IpNet::addr).find(|address| Family::of(*address) == family)
+    }
+    /// Whether a runtime knows it by this configuration and interface.
+    pub fn is_of(&self, config: &NetworkName, ifname: &IfName) -> bool {
+        self.ifname == *ifname && self.cni.as_ref().is_some_and(|cni| cni.config == *config)
     }
 }
 
@@ -354,10 +369,32 @@ impl Desired {
     pub fn originals(&self) -> &BTreeMap<Sysctl, String> {
         &self.originals
     }
-    /// The container with this display name, or else with this id.
+    /// The container that people mean by a name: one that they named so themselves, else the newest of that display name, else the one of
+    /// that id, else the only one whose id begins so, from 12 bytes on.
     pub fn find(&self, name: &ContainerName) -> Option<&Arc<Container>> {
-        let by_name = self.index.names.get(name).and_then(|id| self.containers.get(id));
-        by_name.or_else(|| self.containers.get(name.as_str()))
+        let by_id = self.containers.get(name.as_str());
+        let named = by_id.filter(|container| !matches!(container.origin, Origin::Cni { .. }));
+        let newest = || self.containers.get(&self.index.names.get(name)?.last()?.1);
+        named.or_else(newest).or(by_id).or_else(|| self.by_prefix(name.as_str()))
+    }
+    fn by_prefix(&self, prefix: &str) -> Option<&Arc<Container>> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let mut meant = self.containers.range::<str, _>(from).take_while(|(id, _)| id.as_str().starts_with(prefix));
+        let (_, container) = meant.next().filter(|_| prefix.len() >= SHORT_ID)?;
+        meant.next().is_none().then_some(container)
+    }
+    /// The number of the next container that a runtime brings.
+    pub fn next_order(&self) -> u64 {
+        self.index.orders.last().map_or(1, |newest| newest + 1)
+    }
+    /// The attachment that a runtime knows by this key, and its container.
+    pub fn cni(&self, key: &CniKey) -> Option<(&Arc<Container>, &Attachment)> {
+        let container = self.containers.get(&key.container)?;
+        Some((container, container.attachments.iter().find(|attachment| attachment.is_of(&key.config, &key.ifname))?))
+    }
+    /// The containers and interfaces that were attached by a configuration of a runtime.
+    pub fn attached_by(&self, config: &NetworkName) -> impl Iterator<Item = (&ContainerId, &IfName)> {
+        self.index.configs.get(config).into_iter().flatten().map(|(id, ifname)| (id, ifname))
     }
     /// Who is attached to a network.
     pub fn members(&self, network: &NetworkName) -> impl Iterator<Item = (&Arc<Container>, &Attachment)> {
@@ -379,17 +416,22 @@ impl Desired {
     }
     /// The first published port that is in the way of this one.
     pub fn conflict(&self, wanted: &Published) -> Option<(&PublishKey, &Published)> {
+        self.conflicts(wanted).next()
+    }
+    /// The published ports that are in the way of this one; one of several ports may come more than once.
+    pub fn conflicts(&self, wanted: &Published) -> impl Iterator<Item = (&PublishKey, &Published)> + use<'_> {
+        let wanted = *wanted;
         let keys =
             self.index.ports.range((wanted.protocol, wanted.host.first)..=(wanted.protocol, wanted.host.last)).flat_map(|(_, keys)| keys);
-        keys.filter_map(|key| self.publishes.get_key_value(key)).find(|(_, other)| other.conflicts(wanted))
+        keys.filter_map(|key| self.publishes.get_key_value(key)).filter(move |(_, other)| other.conflicts(&wanted))
     }
     /// The addresses that a network's attachments have.
     pub fn used(&self, network: &NetworkName, family: Family) -> Option<&Ranges> {
         self.index.used.get(&(network.clone(), family))
     }
-    /// The address of a network that was given away last.
-    pub fn last_given(&self, network: &NetworkName, family: Family) -> Option<IpAddr> {
-        self.index.last.get(&(network.clone(), family)).copied()
+    /// The address of a network's subnet that was given away last.
+    pub fn last_given(&self, network: &NetworkName, subnet: Subnet) -> Option<IpAddr> {
+        self.index.last.get(network)?.get(&subnet.net()).copied()
     }
     /// Who has a hardware address on a network.
     pub fn mac_holder(&self, network: &NetworkName, mac: Mac) -> Option<&Arc<Container>> {

@@ -1,6 +1,10 @@
 //! What decisions need to know of the host: uplinks, what is taken, what the kernel can do. Says nothing of our own objects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use netd_api::{addr::Family, names::IfName};
@@ -41,8 +45,29 @@ pub struct Uplink {
 pub struct Taken {
     /// The net.
     pub net: IpNet,
-    /// Who has it: `route via eth0`, `address of eth0`, `resolver 10.0.0.2`.
-    pub by: String,
+    /// Who has it.
+    pub by: Holder,
+}
+
+/// Why a net is not free.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A route leads there through this interface.
+    Route(IfName),
+    /// This interface has an address of it.
+    Address(IfName),
+    /// The host asks this resolver.
+    Resolver(IpAddr),
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route(link) => write!(f, "route via {link}"),
+            Self::Address(link) => write!(f, "address of {link}"),
+            Self::Resolver(address) => write!(f, "resolver {address}"),
+        }
+    }
 }
 
 /// What the kernel can do, found out once at start.

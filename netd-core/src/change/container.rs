@@ -1,24 +1,23 @@
-//! Makes, changes and removes containers in the wish: names, interface names, addresses and numbers are chosen and checked here.
+//! Makes, changes and removes containers of users in the wish. What an attachment has is chosen elsewhere.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use ipnet::IpNet;
-use netd_abi::MAX_ATTACHMENTS;
 use netd_api::{
-    addr::{Family, Mac},
     fault::{Code, Fault},
     names::{ContainerId, ContainerName, IfName, NetworkName},
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec, Source},
 };
 
-use super::{Context, network, publish};
-use crate::{
-    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin, Pool, number},
-    ipam, mark,
+use super::{
+    Context,
+    attachment::{Asked, Asker, attachment},
+    network, publish,
 };
-
-/// The ports a Linux bridge has: BR_MAX_PORTS in net/bridge/br_private.h is 1024, and port number 0 is not given.
-const BRIDGE_PORTS: usize = 1023;
+use crate::{
+    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin},
+    host::Found,
+    mark,
+};
 
 pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'_>) -> Result<Change, Fault> {
     let id = &spec.name;
@@ -34,14 +33,8 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     let origin = match (&spec.netns, context.found) {
         (Source::Made, _) => Origin::Made,
         (_, Some(found)) => {
-            // One that netd made is known by its path: it has no number before it is made.
-            let made = found
-                .path
-                .strip_prefix(mark::NETNS_DIR)
-                .and_then(|name| desired.containers().get(name.strip_prefix('/')?))
-                .filter(|other| other.origin == Origin::Made);
             let mut adopters = desired.adopters(found.id).filter(|other| !desired.is_absent(&other.id));
-            if let Some(other) = made.or_else(|| adopters.next()) {
+            if let Some(other) = maker(desired, found).or_else(|| adopters.next()) {
                 return Err(Fault::new(
                     Code::InUse,
                     format!("cannot adopt {}: it is the namespace of container {}", found.path, other.name),
@@ -76,7 +69,7 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     }
     for attach in wanted {
         let network = desired.networks().get(&attach.network).or(made_default.as_ref()).ok_or_else(|| network::missing(&attach.network))?;
-        let attachment = attachment(desired, &container, network, attach, context)?;
+        let attachment = self::attach(desired, &container, network, attach, context)?;
         container.attachments.push(attachment);
     }
     let container = Arc::new(container);
@@ -86,7 +79,14 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     Ok(change)
 }
 
-/// The networks of the wish and the one that the same request makes.
+/// The made container whose namespace was found: one that netd made is known by its path, as it has no number before it is made.
+pub(super) fn maker<'a>(desired: &'a Desired, found: &Found) -> Option<&'a Arc<Container>> {
+    let path = found.path.strip_prefix("/var").filter(|path| path.starts_with("/run/")).unwrap_or(&found.path);
+    let name = path.strip_prefix(mark::NETNS_DIR)?.strip_prefix('/')?;
+    desired.containers().get(name).filter(|other| other.origin == Origin::Made)
+}
+
+/// The networks of the wish, with the one that the same request makes or changes.
 pub(super) struct PreviewNetworks<'a> {
     pub(super) desired: &'a Desired,
     pub(super) made: Option<&'a Network>,
@@ -94,152 +94,38 @@ pub(super) struct PreviewNetworks<'a> {
 
 impl PreviewNetworks<'_> {
     pub(super) fn get(&self, name: &NetworkName) -> Option<&Network> {
-        self.desired.networks().get(name).map(Arc::as_ref).or(self.made)
+        let made = self.made.filter(|made| made.name == *name);
+        made.or_else(|| self.desired.networks().get(name).map(Arc::as_ref))
     }
-    /// The network whose subnet an address is of.
-    pub(super) fn pool_of(&self, address: std::net::IpAddr) -> Option<(&Network, &Pool)> {
-        let networks = self.desired.networks().values().map(Arc::as_ref).chain(self.made);
-        networks.flat_map(|network| network.pools.iter().map(move |pool| (network, pool))).find(|(_, pool)| pool.subnet.contains(address))
+    /// The network that has a subnet which an address is of, and whether the address is the host's there.
+    pub(super) fn subnet_of(&self, address: std::net::IpAddr) -> Option<(&Network, bool)> {
+        let kept = self.desired.networks().values().map(Arc::as_ref);
+        let kept = kept.filter(|network| self.made.is_none_or(|made| made.name != network.name));
+        let network = kept.chain(self.made).find(|network| network.pools.iter().any(|pool| pool.subnet.contains(address)))?;
+        Some((network, network.is_gateway() && network.pools.iter().any(|pool| pool.gateway == Some(address))))
     }
 }
 
-/// A new attachment, with everything chosen.
-fn attachment(
+/// A new attachment of a user's.
+fn attach(
     desired: &Desired,
     container: &Container,
     network: &Network,
     spec: &AttachSpec,
     context: Context<'_>,
 ) -> Result<Attachment, Fault> {
-    let id = &container.id;
-    let refuse = |code, why: String| Fault::new(code, format!("cannot attach {id} to network {}: {why}", network.name));
-    let earlier = || container.attachments.iter().filter(|attachment| attachment.network == network.name);
-    let ports = desired.member_count(&network.name) + earlier().count();
-    if ports >= BRIDGE_PORTS {
-        return Err(refuse(Code::BridgeFull, format!("its bridge {} has {ports} ports, the most that Linux allows", network.bridge))
-            .hint("make another network"));
+    if network.inline.is_some() && container.origin == Origin::Made {
+        return Err(Fault::new(
+            Code::Impossible,
+            format!(
+                "cannot attach {} to network {}: a CNI configuration describes it, so it ends with the boot, and the container does not",
+                container.id, network.name
+            ),
+        )
+        .hint("make a network (netctl network create) and name it in the configuration (\"network\": NAME)"));
     }
-    let there: BTreeSet<&IfName> = container
-        .attachments
-        .iter()
-        .map(|attachment| &attachment.ifname)
-        .chain(context.found.into_iter().flat_map(|found| &found.links))
-        .collect();
-    if spec.ifname.is_none()
-        && let Some(other) = earlier().next()
-    {
-        return Err(refuse(Code::Exists, format!("it is attached already, by {}", other.ifname))
-            .hint("name the second interface (ifname=) if you mean two"));
-    }
-    let ifname = match &spec.ifname {
-        Some(ifname) if there.contains(ifname) || ifname.as_str() == "lo" => {
-            return Err(
-                refuse(Code::BadInterface, format!("the container has an interface {ifname} already")).hint("choose another ifname=")
-            );
-        }
-        Some(ifname) => ifname.clone(),
-        None => (0..)
-            .find_map(|n| format!("eth{n}").parse().ok().filter(|name| !there.contains(name)))
-            .ok_or_else(|| refuse(Code::BadInterface, "no name is free".to_owned()))?,
-    };
-    let mut addresses = Vec::new();
-    let mut statics = spec.addresses.clone();
-    for pool in &network.pools {
-        let family = pool.subnet.family();
-        let wanted = statics.iter().position(|address| Family::of(*address) == family).map(|at| statics.remove(at));
-        let used = desired.used(&network.name, family);
-        let mine: BTreeSet<u128> = earlier().filter_map(|attachment| attachment.address(family)).map(number).collect();
-        let address = match wanted {
-            Some(address) => {
-                let (first, last) = ipam::usable(pool.subnet.net());
-                let why = if !pool.subnet.contains(address) {
-                    Some(format!("{address} is not inside {}", pool.subnet))
-                } else if !(first..=last).contains(&number(address)) {
-                    Some(format!("{address} is the network's own or its broadcast address"))
-                } else if pool.gateway == Some(address) {
-                    Some(format!("{address} is the gateway"))
-                } else if let Some(excluded) = pool.excludes.iter().find(|net| net.contains(&address)) {
-                    Some(format!("{address} is excluded ({excluded})"))
-                } else if used.is_some_and(|used| used.contains(number(address))) || mine.contains(&number(address)) {
-                    let holder = desired.members(&network.name).find(|(_, other)| other.address(family) == Some(address));
-                    Some(format!("{address} is taken by {}", holder.map_or_else(|| id.to_string(), |(other, _)| other.name.to_string())))
-                } else {
-                    None
-                };
-                match why {
-                    Some(why) => return Err(refuse(Code::BadAddress, why).hint("choose another ip=, or none to have one chosen")),
-                    None => address,
-                }
-            }
-            None => {
-                // Attachments of the same request are not in the index yet.
-                let with_mine = (!mine.is_empty()).then(|| {
-                    let mut all = used.cloned().unwrap_or_default();
-                    mine.iter().for_each(|address| all.insert(*address));
-                    all
-                });
-                let last_given = desired.last_given(&network.name, family);
-                ipam::choose_address(pool, with_mine.as_ref().or(used), last_given).ok_or_else(|| {
-                    refuse(Code::Exhausted, format!("no address of {} is free", pool.range))
-                        .hint("remove containers, or make a network with a larger subnet")
-                })?
-            }
-        };
-        let prefix = pool.subnet.net().prefix_len();
-        addresses.push(IpNet::new(address, prefix).map_err(|error| refuse(Code::BadAddress, error.to_string()))?);
-    }
-    if let Some(left) = statics.first() {
-        return Err(refuse(Code::BadAddress, format!("{left} is not inside {}, or a second address of one family", subnets(network)))
-            .hint("see `netctl network inspect`"));
-    }
-    let mac_of = |mac: Mac| match () {
-        () if mac == network.mac => Some(format!("bridge {}", network.bridge)),
-        () if earlier().any(|attachment| attachment.mac == mac) => Some(id.to_string()),
-        () => desired.mac_holder(&network.name, mac).map(|other| other.name.to_string()),
-    };
-    let key = [network.name.as_str(), id.as_str(), ifname.as_str()];
-    let mac = match spec.mac {
-        Some(mac) => match mac_of(mac) {
-            Some(other) => {
-                return Err(refuse(Code::BadAddress, format!("the MAC address {mac} is that of {other}"))
-                    .hint("choose another mac=, or none to have one chosen"));
-            }
-            None => mac,
-        },
-        None => mark::macs(&["container", key[0], key[1], key[2]])
-            .find(|mac| mac_of(*mac).is_none())
-            .ok_or_else(|| refuse(Code::Exhausted, "no MAC address is free".to_owned()))?,
-    };
-    let slot = slot(desired, container).ok_or_else(|| {
-        refuse(Code::Exhausted, format!("there are {MAX_ATTACHMENTS} attachments, the most that the eBPF maps hold"))
-            .hint("remove containers that are no longer needed (netctl container rm)")
-    })?;
-    Ok(Attachment {
-        network: network.name.clone(),
-        host_ifname: mark::veth_name(&network.name, id, &ifname),
-        mac,
-        host_mac: mark::mac(&["host", key[0], key[1], key[2]]),
-        addresses,
-        slot,
-        cni: None,
-        ifname,
-    })
-}
-
-fn subnets(network: &Network) -> String {
-    network.pools.iter().map(|pool| pool.subnet.to_string()).collect::<Vec<_>>().join(" or ")
-}
-
-/// The lowest number that no attachment has.
-fn slot(desired: &Desired, container: &Container) -> Option<u32> {
-    let mut at = 0;
-    loop {
-        let free = u32::try_from(desired.slots().next_free(at)?).ok().filter(|slot| *slot < MAX_ATTACHMENTS)?;
-        if container.attachments.iter().all(|attachment| attachment.slot != free) {
-            return Some(free);
-        }
-        at = u128::from(free) + 1;
-    }
+    let asked = Asked { by: Asker::User, ifname: spec.ifname.as_ref(), addresses: &spec.addresses, mac: spec.mac };
+    attachment(desired, container, network, &asked, context)
 }
 
 pub(super) fn connect(desired: &Desired, name: &ContainerName, spec: &AttachSpec, context: Context<'_>) -> Result<Change, Fault> {
@@ -249,7 +135,7 @@ pub(super) fn connect(desired: &Desired, name: &ContainerName, spec: &AttachSpec
     }
     let network = desired.networks().get(&spec.network).ok_or_else(|| network::missing(&spec.network))?;
     let mut after = Container::clone(before);
-    after.attachments.push(attachment(desired, before, network, spec, context)?);
+    after.attachments.push(attach(desired, before, network, spec, context)?);
     Ok(Change { edits: vec![Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) }] })
 }
 

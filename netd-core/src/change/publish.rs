@@ -50,9 +50,7 @@ fn choose(
     let refuse = |code, why: String| Fault::new(code, format!("cannot publish {spec} for {}: {why}", container.name));
     if let Some(address) = spec.address {
         impossible_address(address).map_or(Ok(()), |(why, hint)| Err(refuse(Code::Impossible, why.to_owned()).hint(hint)))?;
-        if let Some((network, pool)) = networks.pool_of(address)
-            && pool.gateway != Some(address)
-        {
+        if let Some((network, false)) = networks.subnet_of(address) {
             return Err(refuse(Code::Impossible, format!("it is an address of network {}, not of the host", network.name))
                 .hint("publish on an address of this host, or name none"));
         }

@@ -9,15 +9,15 @@ use netd_api::{
 use super::{Context, change};
 use crate::{
     desired::{Change, Desired},
-    host::{Features, Found, Host, Taken},
+    host::{Features, Found, Holder, Host, Taken},
     objects::NetnsId,
 };
 
 fn host() -> Host {
     Host {
         taken: vec![
-            Taken { net: "192.0.2.0/24".parse().unwrap(), by: "address of up0".to_owned() },
-            Taken { net: "10.200.0.53/32".parse().unwrap(), by: "resolver 10.200.0.53".to_owned() },
+            Taken { net: "192.0.2.0/24".parse().unwrap(), by: Holder::Address("up0".parse().unwrap()) },
+            Taken { net: "10.200.0.53/32".parse().unwrap(), by: Holder::Resolver("10.200.0.53".parse().unwrap()) },
         ],
         foreign_links: ["docker0".parse().unwrap()].into(),
         ephemeral: (32768, 32770),

@@ -6,38 +6,51 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use netd_api::{
     addr::{Family, Mac},
     names::{ContainerId, ContainerName, IfName, NetworkName},
     publish::Protocol,
 };
 
-use super::{Attachment, Container, Desired, Network, PublishKey, Published, number};
+use super::{Attachment, Container, Desired, Network, Origin, PublishKey, Published, number};
 use crate::{ipam::Ranges, objects::NetnsId};
 
 /// What would otherwise have to be searched for, so that a request costs the same however many containers there are.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Index {
-    pub(super) names: BTreeMap<ContainerName, ContainerId>,
+    /// Who has a display name, in the order of coming; those that people named are before all.
+    pub(super) names: BTreeMap<ContainerName, BTreeSet<(u64, ContainerId)>>,
+    pub(super) orders: BTreeSet<u64>,
     pub(super) members: BTreeMap<NetworkName, BTreeSet<(ContainerId, IfName)>>,
     pub(super) used: BTreeMap<(NetworkName, Family), Ranges>,
-    pub(super) last: BTreeMap<(NetworkName, Family), IpAddr>,
+    pub(super) last: BTreeMap<NetworkName, BTreeMap<IpNet, IpAddr>>,
     pub(super) macs: BTreeMap<(NetworkName, Mac), ContainerId>,
     pub(super) adopted: BTreeMap<NetnsId, BTreeSet<ContainerId>>,
+    pub(super) configs: BTreeMap<NetworkName, BTreeSet<(ContainerId, IfName)>>,
     pub(super) ports: BTreeMap<(Protocol, u16), BTreeSet<PublishKey>>,
     pub(super) taken_ports: BTreeMap<Protocol, Ranges>,
     pub(super) slots: Ranges,
     pub(super) host_ends: BTreeMap<IfName, ContainerId>,
 }
 
+fn order(container: &Container) -> u64 {
+    match container.origin {
+        Origin::Made | Origin::Adopted { .. } => 0,
+        Origin::Cni { order, .. } => order,
+    }
+}
+
 impl Desired {
     pub(super) fn put_network(&mut self, before: Option<&Network>, after: Option<&Arc<Network>>) {
         if let Some(network) = before {
             self.networks.remove(&network.name);
-            if after.is_none() {
-                for family in Family::BOTH {
-                    self.index.last.remove(&(network.name.clone(), family));
+            match (after, self.index.last.get_mut(&network.name)) {
+                (None, _) => {
+                    self.index.last.remove(&network.name);
                 }
+                (Some(after), Some(last)) => last.retain(|net, _| after.pool_of(*net).is_some()),
+                (Some(_), None) => {}
             }
         }
         if let Some(network) = after {
@@ -59,8 +72,14 @@ impl Desired {
                     self.index.adopted.remove(&id);
                 }
             }
-            if self.index.names.get(&container.name) == Some(&container.id) {
-                self.index.names.remove(&container.name);
+            if let Some(namesakes) = self.index.names.get_mut(&container.name) {
+                namesakes.remove(&(order(container), container.id.clone()));
+                if namesakes.is_empty() {
+                    self.index.names.remove(&container.name);
+                }
+            }
+            if let Origin::Cni { order, .. } = container.origin {
+                self.index.orders.remove(&order);
             }
             for attachment in &container.attachments {
                 let members = self.index.members.entry(attachment.network.clone()).or_default();
@@ -76,13 +95,24 @@ impl Desired {
                         self.index.used.remove(&key);
                     }
                 }
+                if let Some(cni) = &attachment.cni
+                    && let Some(attached) = self.index.configs.get_mut(&cni.config)
+                {
+                    attached.remove(&(container.id.clone(), attachment.ifname.clone()));
+                    if attached.is_empty() {
+                        self.index.configs.remove(&cni.config);
+                    }
+                }
                 self.index.macs.remove(&(attachment.network.clone(), attachment.mac));
                 self.index.slots.remove(u128::from(attachment.slot));
                 self.index.host_ends.remove(&attachment.host_ifname);
             }
         }
         if let Some(container) = after {
-            self.index.names.insert(container.name.clone(), container.id.clone());
+            self.index.names.entry(container.name.clone()).or_default().insert((order(container), container.id.clone()));
+            if let Origin::Cni { order, .. } = container.origin {
+                self.index.orders.insert(order);
+            }
             if let Some(id) = container.origin.netns_id() {
                 self.index.adopted.entry(id).or_default().insert(container.id.clone());
             }
@@ -95,11 +125,15 @@ impl Desired {
                 self.index.members.entry(attachment.network.clone()).or_default().insert((container.id.clone(), attachment.ifname.clone()));
                 for net in &attachment.addresses {
                     let key = (attachment.network.clone(), Family::of(net.addr()));
-                    self.index.used.entry(key.clone()).or_default().insert(number(net.addr()));
+                    self.index.used.entry(key).or_default().insert(number(net.addr()));
                     // Only what is given away now: a change of labels must not send the choice back to an address that was just let go.
                     if !had(attachment) {
-                        self.index.last.insert(key, net.addr());
+                        self.index.last.entry(attachment.network.clone()).or_default().insert(net.trunc(), net.addr());
                     }
+                }
+                if let Some(cni) = &attachment.cni {
+                    let attached = self.index.configs.entry(cni.config.clone()).or_default();
+                    attached.insert((container.id.clone(), attachment.ifname.clone()));
                 }
                 self.index.macs.insert((attachment.network.clone(), attachment.mac), container.id.clone());
                 self.index.slots.insert(u128::from(attachment.slot));

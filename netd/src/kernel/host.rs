@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use netd_api::{addr::Family, names::IfName};
 use netd_core::{
-    host::{Features, Host, Taken, Uplink},
+    host::{Features, Holder, Host, Taken, Uplink},
     mark,
 };
 
@@ -51,12 +51,12 @@ pub(crate) fn host(socket: &mut Rtnetlink, features: Features) -> Result<Host, K
     let mut taken = Vec::new();
     for route in routes.iter().filter(|route| !is_default(route.net) && !is_link_local(route.net.addr())) {
         if let Some((_, name)) = route.links.iter().find_map(|index| foreign.get(index)) {
-            taken.push(Taken { net: route.net.trunc(), by: format!("route via {name}") });
+            taken.push(Taken { net: route.net.trunc(), by: Holder::Route(name.clone()) });
         }
     }
     for address in addresses.iter().filter(|address| !is_link_local(address.net.addr()) && !address.net.addr().is_loopback()) {
         if let Some((_, name)) = foreign.get(&address.index) {
-            taken.push(Taken { net: address.net.trunc(), by: format!("address of {name}") });
+            taken.push(Taken { net: address.net.trunc(), by: Holder::Address(name.clone()) });
         }
     }
     taken.extend(RESOLVERS.iter().filter_map(|path| fs::read_to_string(path).ok()).flat_map(|text| resolvers(&text).collect::<Vec<_>>()));
@@ -91,7 +91,7 @@ fn resolvers(text: &str) -> impl Iterator<Item = Taken> {
         let mut words = line.split_whitespace();
         let address: IpAddr = words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
         (!address.is_loopback() && !address.is_unspecified())
-            .then(|| Taken { net: IpNet::from(address), by: format!("resolver {address}") })
+            .then(|| Taken { net: IpNet::from(address), by: Holder::Resolver(address) })
     })
 }
 
