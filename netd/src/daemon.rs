@@ -25,7 +25,7 @@ use crate::{
     drain::{Drain, Stopper, Tasks, drain},
     kernel::{KernelError, boot::this_boot, linux::LinuxKernel},
     logs::Logs,
-    reconciler::{Asker, Event, Reconciler, ask},
+    reconciler::{Asker, Event, Queue, Reconciler, ask},
     server::{self, Limits, socket},
     store::{Store, StoreError},
 };
@@ -139,7 +139,7 @@ fn start_reconciler(
     desired: Desired,
     events: Receiver<Event>,
 ) -> Result<oneshot::Receiver<()>, DaemonError> {
-    let reconciler = Reconciler::new(kernel, store, desired, config.settings());
+    let reconciler = Reconciler::new(kernel, store, desired, config.settings(), Queue::at(config.run_dir.join("cni")));
     let (alive, dead) = oneshot::channel();
     let work = move || {
         let _alive: oneshot::Sender<()> = alive;

@@ -4,6 +4,9 @@
 pub mod ask;
 mod answer;
 mod carry;
+mod held;
+mod check;
+mod queue;
 mod fault;
 mod survey;
 
@@ -15,6 +18,7 @@ use std::{
 use netd_api::{
     fault::Fault,
     message::{Reply, Request},
+    publish::{PortRange, Protocol},
     spec::Source,
 };
 use netd_core::{
@@ -26,9 +30,13 @@ use netd_core::{
 use tracing::{debug, info};
 
 pub use ask::{Ask, Asker, Caller, Event};
+pub use queue::Queue;
 pub use survey::Reason;
 
 use crate::{kernel::Kernel, store::Store};
+
+/// So many ports of strangers are gone around when a free one is chosen.
+const MOST_BUSY: usize = 64;
 
 /// What the reconciler is told once, at start or by a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +54,7 @@ pub struct Reconciler<K> {
     desired: Desired,
     host: Host,
     settings: Settings,
+    queue: Queue,
     started: Instant,
     survey: survey::Record,
     /// Why ports are degraded, by the reservation that failed.
@@ -54,13 +63,14 @@ pub struct Reconciler<K> {
 
 impl<K: Kernel> Reconciler<K> {
     /// Takes over what the store remembers. The kernel is first looked at by [`Self::run`] or [`Self::reconcile`].
-    pub fn new(kernel: K, store: Store, desired: Desired, settings: Settings) -> Self {
+    pub fn new(kernel: K, store: Store, desired: Desired, settings: Settings, queue: Queue) -> Self {
         Self {
             kernel,
             store,
             desired,
             host: Host::default(),
             settings,
+            queue,
             started: Instant::now(),
             survey: survey::Record::default(),
             unheld: std::collections::BTreeMap::new(),
@@ -70,6 +80,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Works until told to stop. `ready` is called once the kernel is as wanted for the first time, as far as it can be.
     pub fn run(mut self, events: &Receiver<Event>, ready: impl FnOnce()) {
         self.reconcile(&Reason::Start);
+        self.replay();
         ready();
         loop {
             let wait = self.survey.next(self.settings.check_every).saturating_duration_since(Instant::now());
@@ -77,12 +88,14 @@ impl<K: Kernel> Reconciler<K> {
                 self.hold_again();
                 let reason = self.survey.due();
                 self.reconcile(&reason);
+                // A plugin that was killed may have left a deletion that reached us too, or did not.
+                self.replay();
                 continue;
             }
             match events.recv_timeout(wait) {
                 Ok(Event::Ask(ask)) => {
                     debug!(request = ?ask.request, uid = ask.caller.uid, pid = ask.caller.pid, "asked");
-                    let reply = self.answer(&ask.request);
+                    let reply = self.answer(&ask.request, ask.caller);
                     // A client that has gone away does not want its answer any more.
                     let _gone = ask.answer.send(reply);
                 }
@@ -101,16 +114,27 @@ impl<K: Kernel> Reconciler<K> {
     ///
     /// # Errors
     /// The fault for the client; the wish and the kernel are then as they were before.
-    pub fn answer(&mut self, request: &Request) -> Result<Reply, Fault> {
-        if answer::may_choose_subnet(request) {
+    pub fn answer(&mut self, request: &Request, caller: Caller) -> Result<Reply, Fault> {
+        if matches!(request, Request::CniAdd(_)) {
+            // A deletion that still waits came before this, and may be of the same container's former life.
+            self.replay();
+        }
+        let reply = self.carried_out(request, caller);
+        // Namespaces that were looked into are let go, also where nothing came of it.
+        self.kernel.settle();
+        reply
+    }
+
+    fn carried_out(&mut self, request: &Request, caller: Caller) -> Result<Reply, Fault> {
+        if answer::may_choose_subnet(request, &self.desired) {
             // A route or address of a moment ago is told with a short delay; a subnet must not be chosen over it meanwhile.
             self.host = self.kernel.host().map_err(|error| fault::observe(&error))?;
         }
         let found = self.found(request)?;
-        let mut busy = Vec::new();
+        let pools = self.pools();
+        let (mut busy, mut held) = (Vec::new(), Vec::new());
         loop {
-            let pools = self.pools();
-            let context = Context { host: &self.host, pools: &pools, found: found.as_ref(), busy: &busy, held: &[] };
+            let context = Context { host: &self.host, pools: &pools, found: found.as_ref(), busy: &busy, held: &held };
             let change = change::change(&self.desired, request, context)?;
             if *request == Request::Cleanup {
                 return self.clean_up(&change).map_err(|refused| fault::refused(request, refused));
@@ -118,14 +142,19 @@ impl<K: Kernel> Reconciler<K> {
             if change.edits.is_empty() {
                 return self.reply(request, &change);
             }
+            if let Some((published, port, holder)) = self.held(request, &change, caller.pid).into_iter().next() {
+                if !chosen_anew(&mut busy, request, published.protocol, published.host) {
+                    // What has been decided was decided without knowing this; who decides also words the refusal.
+                    if held.iter().any(|(known, _)| *known == port) {
+                        return Err(fault::refused(request, carry::Refused::taken(port, holder)));
+                    }
+                    held.push((port, holder));
+                }
+                continue;
+            }
             match self.carry_out(&change) {
                 Ok(()) => return self.reply(request, &change),
-                // A free host port was to be chosen, and a stranger has the one that was: the next one may be free.
-                Err(carry::Refused::PortTaken { protocol, ports, .. })
-                    if busy.len() < 64 && answer::chosen_by_us(request, protocol, ports) =>
-                {
-                    busy.push((protocol, ports));
-                }
+                Err(carry::Refused::PortTaken { protocol, ports, .. }) if chosen_anew(&mut busy, request, protocol, ports) => {}
                 Err(refused) => return Err(fault::refused(request, refused)),
             }
         }
@@ -139,6 +168,7 @@ impl<K: Kernel> Reconciler<K> {
                 Some(container) => Source::Path(container.netns()),
                 None => return Ok(None),
             },
+            Request::CniAdd(add) => Source::Path(add.netns.clone()),
             _ => return Ok(None),
         };
         self.kernel.find(&source).map(Some).map_err(|error| fault::namespace(request, &error))
@@ -154,6 +184,15 @@ impl<K: Kernel> Reconciler<K> {
         }
         pools
     }
+}
+
+/// Notes ports as busy that were our choice, so that others are chosen: a free one was to be chosen, and a stranger has the one that was.
+fn chosen_anew(busy: &mut Vec<(Protocol, PortRange)>, request: &Request, protocol: Protocol, ports: PortRange) -> bool {
+    let anew = busy.len() < MOST_BUSY && answer::chosen_by_us(request, protocol, ports);
+    if anew {
+        busy.push((protocol, ports));
+    }
+    anew
 }
 
 #[cfg(test)]

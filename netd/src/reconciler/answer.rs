@@ -1,6 +1,7 @@
 //! What a client gets to see: the wish, with what the kernel counts and holds. Changes nothing.
 
 use netd_api::{
+    cni::{CniAddress, CniCollected, CniNetwork, CniReadiness, CniStatus},
     fault::{Code, Fault},
     message::{Reply, Request},
     names::{ContainerName, NetworkName},
@@ -8,7 +9,8 @@ use netd_api::{
     view::{ContainerView, PlanView, PortState, PortView, Reconcile, Status, Trouble},
 };
 use netd_core::{
-    desired::{Change, Container, Edit},
+    change::{Context, cni},
+    desired::{Change, Container, Desired, Edit},
     objects::Reservation,
     show,
 };
@@ -21,6 +23,7 @@ pub(super) fn chosen_by_us(request: &Request, protocol: Protocol, ports: PortRan
     let specs = match request {
         Request::Publish(_, spec) => std::slice::from_ref(spec),
         Request::CreateContainer(spec) => &spec.publish,
+        Request::CniAdd(add) => &add.publish,
         _ => return false,
     };
     let of_protocol = || specs.iter().filter(|spec| spec.protocol == protocol);
@@ -28,9 +31,22 @@ pub(super) fn chosen_by_us(request: &Request, protocol: Protocol, ports: PortRan
     !named && of_protocol().any(|spec| spec.host.is_none())
 }
 
-/// Whether a request may make a network: `default` is made on first use.
-pub(super) fn may_choose_subnet(request: &Request) -> bool {
-    matches!(request, Request::CreateNetwork(_)) || matches!(request, Request::CreateContainer(spec) if spec.networks.is_empty())
+/// Whether a request may make a network: `default` is made on first use, and what a CNI configuration describes.
+pub(super) fn may_choose_subnet(request: &Request, desired: &Desired) -> bool {
+    let is_new = |network: &CniNetwork, config: &NetworkName, addresses: &[CniAddress]| match network {
+        CniNetwork::Named(name) => name.as_str() == "default" && !desired.networks().contains_key(name),
+        CniNetwork::Inline(_) => desired.networks().get(config).is_none_or(|network| {
+            let of_network = |address: &CniAddress| network.pools.iter().any(|pool| pool.subnet.contains(address.address));
+            !addresses.iter().all(of_network)
+        }),
+    };
+    match request {
+        Request::CreateNetwork(_) => true,
+        Request::CreateContainer(spec) => spec.networks.is_empty(),
+        Request::CniAdd(add) => is_new(&add.network, &add.key.config, &add.addresses),
+        Request::CniStatus(status) => is_new(&status.network, &status.config, &[]),
+        _ => false,
+    }
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -81,9 +97,13 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(Reply::Plan(PlanView { ops: plan.ops.iter().map(ToString::to_string).collect() }))
             }
             Request::Cleanup | Request::CniDel(_) => Ok(Reply::Removed),
-            Request::CniAdd(_) | Request::CniCheck(_) | Request::CniStatus(_) | Request::CniGc(_) => {
-                Err(Fault::new(Code::Unsupported, "not built"))
+            Request::CniAdd(add) => {
+                let missing = || Fault::new(Code::NotFound, format!("{} has no interface {} any more", add.key.container, add.key.ifname));
+                Ok(Reply::CniAdded(Box::new(cni::added(&self.desired, &add.key, &self.host).ok_or_else(missing)?)))
             }
+            Request::CniCheck(check) => Ok(Reply::CniChecked(self.check(check)?)),
+            Request::CniStatus(status) => Ok(Reply::CniReadiness(self.readiness(status))),
+            Request::CniGc(_) => Ok(Reply::CniCollected(CniCollected { removed: cni::removed(change) })),
         }
     }
 
@@ -130,6 +150,15 @@ impl<K: Kernel> Reconciler<K> {
             port.note = "not held: this kernel has no SCTP sockets".to_owned();
         }
         port
+    }
+
+    /// Whether ADD would work. What is in the way of containers that are there is in that of new ones too.
+    fn readiness(&mut self, status: &CniStatus) -> CniReadiness {
+        let pools = self.pools();
+        let context = Context { host: &self.host, pools: &pools, found: None, busy: &[], held: &[] };
+        let mut readiness = cni::readiness(&self.desired, status, context);
+        readiness.limited.extend(self.kernel.health().troubles);
+        readiness
     }
 
     fn status(&mut self) -> Status {

@@ -3,7 +3,6 @@
 use netd_api::{
     names::ContainerId,
     publish::{PortRange, Protocol},
-    spec::Source,
 };
 use netd_core::{
     desired::{Change, Desired, Edit, Origin},
@@ -35,12 +34,16 @@ pub(super) enum Refused {
     NetnsTaken { path: String },
 }
 
+impl Refused {
+    pub(super) fn taken(port: Reservation, holder: String) -> Self {
+        Self::PortTaken { protocol: port.protocol, ports: PortRange::one(port.port), holder }
+    }
+}
+
 impl From<ApplyError> for Refused {
     fn from(error: ApplyError) -> Self {
         match (&*error.op, &error.cause) {
-            (Op::Reserve(port), KernelError::PortTaken { holder }) => {
-                Self::PortTaken { protocol: port.protocol, ports: PortRange::one(port.port), holder: holder.clone() }
-            }
+            (Op::Reserve(port), KernelError::PortTaken { holder }) => Self::taken(*port, holder.clone()),
             _ => Self::Apply(error),
         }
     }
@@ -82,7 +85,7 @@ impl<K: Kernel> Reconciler<K> {
             Edit::Container { before: None, after: Some(container) } if container.origin == Origin::Made => Some(container.netns()),
             _ => None,
         });
-        made.into_iter().find(|path| self.kernel.find(&Source::Path(path.clone())).is_ok())
+        made.into_iter().find(|path| self.kernel.netns(path).is_some())
     }
 
     fn absent(&self, change: &Change) -> Vec<ContainerId> {
@@ -210,6 +213,9 @@ fn union(before: &Objects, after: &Objects) -> Objects {
     for (key, value) in &before.veths {
         let leads = |veth: &Veth| veth.peer.clone().filter(|peer| stays(&peer.ns));
         all.veths.entry(key.clone()).or_insert_with(|| Veth { peer: leads(value), ..value.clone() });
+    }
+    for (key, value) in &before.ifbs {
+        all.ifbs.entry(key.clone()).or_insert_with(|| value.clone());
     }
     for (key, value) in before.sysctls.iter().filter(|(sysctl, _)| stays(&sysctl.ns)) {
         all.sysctls.entry(key.clone()).or_insert_with(|| value.clone());

@@ -27,9 +27,11 @@ fn tried(request: &Request) -> String {
         Request::CniAdd(add) => format!("cannot attach {} by {} for CNI network {}", add.key.container, add.key.ifname, add.key.config),
         Request::CniDel(key) => format!("cannot detach {} by {} from CNI network {}", key.container, key.ifname, key.config),
         Request::CniGc(gc) => format!("cannot collect what CNI network {} left", gc.config),
-        Request::CniCheck(_)
-        | Request::CniStatus(_)
-        | Request::Status
+        Request::CniCheck(check) => {
+            format!("cannot check {} by {} in CNI network {}", check.key.container, check.key.ifname, check.key.config)
+        }
+        Request::CniStatus(status) => format!("cannot say whether CNI network {} is ready", status.config),
+        Request::Status
         | Request::Networks
         | Request::Network(_)
         | Request::Containers
@@ -70,6 +72,9 @@ fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
         (Op::AddVeth(..), cause) if cause.is_full() => {
             (Code::BridgeFull, "the bridge has 1023 ports, the most that Linux allows; make another network")
         }
+        (Op::AddRoute(route), cause) if cause.is_exists() && route.dst.prefix_len() > 0 => {
+            (Code::Impossible, "the container has such a route of its own; remove that one, or ask for none")
+        }
         (Op::AddRoute(_), cause) if cause.is_exists() => {
             (Code::Impossible, "the container has a default route of its own; remove that one, or attach it to an internal network")
         }
@@ -80,8 +85,11 @@ fn known(error: &ApplyError) -> Option<(Code, &'static str)> {
 }
 
 pub(super) fn namespace(request: &Request, error: &KernelError) -> Fault {
-    Fault::new(Code::BadNamespace, format!("{}: {}", tried(request), chain(error)))
-        .hint("give a path such as /run/netns/NAME or /proc/PID/ns/net, or the pid of a running process")
+    let hint = match request {
+        Request::CniAdd(_) => "CNI_NETNS has to be the path of a network namespace that is there, and not the host's",
+        _ => "give a path such as /run/netns/NAME or /proc/PID/ns/net, or the pid of a running process",
+    };
+    Fault::new(Code::BadNamespace, format!("{}: {}", tried(request), chain(error))).hint(hint)
 }
 
 pub(super) fn observe(error: &ObserveError) -> Fault {

@@ -5,14 +5,18 @@ mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use netd_api::{fault::Code, message::Request, spec::ContainerSpec};
+use netd_api::{
+    fault::{Code, Fault},
+    message::{Reply, Request},
+    spec::ContainerSpec,
+};
 use netd_core::{
     host::{Features, Host, Uplink},
     objects::{Ns, Reservation, Sysctl},
 };
 use tempfile::TempDir;
 
-use super::{Reason, Reconciler, Settings};
+use super::{Caller, Queue, Reason, Reconciler, Settings};
 use crate::{
     kernel::fake::{FakeKernel, KILLED},
     store::Store,
@@ -47,10 +51,17 @@ impl Stage {
     fn daemon(&self, kernel: FakeKernel) -> Reconciler<FakeKernel> {
         let (store, desired) = Store::open(&self.disk.path().join("state"), &self.disk.path().join("run"), "boot-1").unwrap();
         let settings = Settings { pools: Vec::new(), check_every: std::time::Duration::from_secs(30) };
-        let mut daemon = Reconciler::new(kernel, store, desired, settings);
+        let mut daemon = Reconciler::new(kernel, store, desired, settings, Queue::at(self.disk.path().join("queue")));
         daemon.reconcile(&Reason::Start);
         assert!(daemon.survey.last.as_ref().unwrap().failed.is_empty(), "{:?}", daemon.survey.last);
         daemon
+    }
+}
+
+impl Reconciler<FakeKernel> {
+    /// Asks as root does.
+    fn ask(&mut self, request: &Request) -> Result<Reply, Fault> {
+        self.answer(request, Caller { uid: 0, pid: 4711 })
     }
 }
 
@@ -94,7 +105,7 @@ fn every_request_leaves_nothing_to_do_and_the_last_one_leaves_nothing() {
     let before = stage.kernel.world().objects.clone();
     let mut daemon = stage.daemon(stage.kernel.clone());
     for request in script() {
-        daemon.answer(&request).unwrap_or_else(|fault| panic!("{request:?}: {fault:?}"));
+        daemon.ask(&request).unwrap_or_else(|fault| panic!("{request:?}: {fault:?}"));
         assert_nothing_to_do(&mut daemon);
     }
     assert_eq!(stage.kernel.world().objects, before);
@@ -108,12 +119,12 @@ fn a_step_that_fails_undoes_its_request_whichever_it_is() {
             let stage = Stage::new();
             let mut daemon = stage.daemon(stage.kernel.clone());
             for request in &script()[..at] {
-                daemon.answer(request).unwrap();
+                daemon.ask(request).unwrap();
             }
             let (kernel, desired) = (stage.kernel.world().objects.clone(), daemon.desired.clone());
             daemon.kernel = stage.kernel.failing_at(nth);
             let request = &script()[at];
-            match daemon.answer(request) {
+            match daemon.ask(request) {
                 Ok(_) => break, // it has fewer steps than that
                 Err(fault) => assert_eq!(fault.code, Code::Kernel, "{fault:?}"),
             }
@@ -137,12 +148,12 @@ fn kill_9_at_any_step_leaks_nothing_and_loses_nothing() {
             let stage = Stage::new();
             let mut daemon = stage.daemon(stage.kernel.clone());
             for request in &script()[..at] {
-                daemon.answer(request).unwrap();
+                daemon.ask(request).unwrap();
             }
             let before = daemon.desired.clone();
             daemon.kernel = stage.kernel.killed_at(nth, after);
             let request = &script()[at];
-            match catch_unwind(AssertUnwindSafe(|| daemon.answer(request).map(drop))) {
+            match catch_unwind(AssertUnwindSafe(|| daemon.ask(request).map(drop))) {
                 Ok(answer) => {
                     answer.unwrap();
                     break;
@@ -168,13 +179,13 @@ fn a_port_that_a_stranger_took_while_no_daemon_ran_stays_published_and_is_shown_
     let stage = Stage::new();
     let mut daemon = stage.daemon(stage.kernel.clone());
     for request in &script()[..3] {
-        daemon.answer(request).unwrap();
+        daemon.ask(request).unwrap();
     }
     drop(daemon);
     let port = Reservation { protocol: netd_api::publish::Protocol::Tcp, address: None, port: 8080 };
     stage.kernel.world().strangers.push((port, "nginx (pid 812)".to_owned()));
     let mut daemon = stage.daemon(stage.kernel.reopened());
-    let Ok(netd_api::message::Reply::Ports(ports)) = daemon.answer(&Request::Ports(None)) else { panic!("no ports") };
+    let Ok(netd_api::message::Reply::Ports(ports)) = daemon.ask(&Request::Ports(None)) else { panic!("no ports") };
     let degraded: Vec<_> = ports.iter().filter(|port| port.state == netd_api::view::PortState::Degraded).collect();
     assert_eq!(degraded.len(), 1);
     assert!(degraded[0].note.contains("nginx (pid 812)"), "{}", degraded[0].note);
@@ -188,12 +199,12 @@ fn a_port_that_a_stranger_took_while_no_daemon_ran_stays_published_and_is_shown_
 fn a_port_that_a_stranger_holds_is_refused_by_name_and_nothing_is_made() {
     let stage = Stage::new();
     let mut daemon = stage.daemon(stage.kernel.clone());
-    daemon.answer(&script()[0]).unwrap();
+    daemon.ask(&script()[0]).unwrap();
     let before = stage.kernel.world().objects.clone();
     let port = Reservation { protocol: netd_api::publish::Protocol::Udp, address: None, port: 5353 };
     stage.kernel.world().strangers.push((port, "avahi-daemon (pid 9)".to_owned()));
     let request = Request::CreateContainer(json(r#"{"name":"x","networks":[{"network":"web"}],"publish":["8080:80","5353:53/udp"]}"#));
-    let fault = daemon.answer(&request).unwrap_err();
+    let fault = daemon.ask(&request).unwrap_err();
     assert_eq!(fault.code, Code::PortTaken);
     assert!(fault.what.contains("port 5353/udp is in use by avahi-daemon (pid 9)"), "{}", fault.what);
     assert_eq!(stage.kernel.world().objects, before);
@@ -203,12 +214,12 @@ fn a_port_that_a_stranger_holds_is_refused_by_name_and_nothing_is_made() {
 fn a_free_port_is_chosen_around_those_that_strangers_hold() {
     let stage = Stage::new();
     let mut daemon = stage.daemon(stage.kernel.clone());
-    daemon.answer(&script()[0]).unwrap();
+    daemon.ask(&script()[0]).unwrap();
     for port in 32768..32771 {
         let port = Reservation { protocol: netd_api::publish::Protocol::Tcp, address: None, port };
         stage.kernel.world().strangers.push((port, "somebody".to_owned()));
     }
-    daemon.answer(&Request::CreateContainer(json(r#"{"name":"x","networks":[{"network":"web"}],"publish":["80"]}"#))).unwrap();
+    daemon.ask(&Request::CreateContainer(json(r#"{"name":"x","networks":[{"network":"web"}],"publish":["80"]}"#))).unwrap();
     let (_, published) = daemon.desired.publishes().first_key_value().unwrap();
     assert_eq!(published.host.first, 32771);
 }
@@ -218,13 +229,13 @@ fn a_container_whose_namespace_went_holds_no_port_until_it_is_back() {
     let stage = Stage::new();
     let mut daemon = stage.daemon(stage.kernel.clone());
     for request in &script()[..5] {
-        daemon.answer(request).unwrap();
+        daemon.ask(request).unwrap();
     }
     let port = Reservation { protocol: netd_api::publish::Protocol::Tcp, address: Some("127.0.0.1".parse().unwrap()), port: 8081 };
     stage.kernel.world().remove_netns("/proc/7/ns/net");
     daemon.reconcile(&Reason::Timer);
     assert!(!stage.kernel.world().objects.reservations.contains(&port));
-    let Ok(netd_api::message::Reply::Ports(ports)) = daemon.answer(&Request::Ports(Some("b".parse().unwrap()))) else { panic!("no ports") };
+    let Ok(netd_api::message::Reply::Ports(ports)) = daemon.ask(&Request::Ports(Some("b".parse().unwrap()))) else { panic!("no ports") };
     assert_eq!(ports[0].state, netd_api::view::PortState::Waiting);
     assert_nothing_to_do(&mut daemon);
     stage.kernel.world().add_stranger("/proc/7/ns/net", 4_026_531_999);

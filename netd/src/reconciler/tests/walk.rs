@@ -161,7 +161,7 @@ proptest! {
                 }
                 step => {
                     let before = stage.kernel.world().objects.clone();
-                    if daemon.answer(&request(step).unwrap()).is_err() {
+                    if daemon.ask(&request(step).unwrap()).is_err() {
                         prop_assert_eq!(&stage.kernel.world().objects, &before);
                     }
                 }
@@ -171,7 +171,7 @@ proptest! {
         }
         stage.kernel.world().host.uplinks.remove("up1");
         stage.kernel.world().objects.sysctls.retain(|sysctl, _| !sysctl.key.contains("up1"));
-        daemon.answer(&Request::Cleanup).unwrap();
+        daemon.ask(&Request::Cleanup).unwrap();
         let mut left = stage.kernel.world().objects.clone();
         // Meddled values of the host's own are given back as they were first seen.
         for (key, value) in &mut left.sysctls {
