@@ -92,6 +92,8 @@ impl Host {
 
     /// A path of the private host as the machine sees it.
     pub fn path(&self, inside: &str) -> PathBuf {
+        // /var/run is a link to /run, which the machine would follow to its own.
+        let inside = inside.strip_prefix("/var").filter(|rest| rest.starts_with("/run/")).unwrap_or(inside);
         PathBuf::from(format!("/proc/{}/root{inside}", self.holder.id()))
     }
 

@@ -2,8 +2,8 @@
 //! Never touches the machine's own namespaces, rules or sysctls, and never looks into netd but through its API and the kernel.
 //!
 //! Read in this order: `host` makes the private host, `daemon` runs netd in it, `network` and `container` ask netd for things, `station`
-//! serves and asks (`serve`, `ask`, `stream`, `ping`, `wire`), `cni` is a runtime that runs plugins, `clean` says what must not be left,
-//! `explain` what to print when a story fails.
+//! serves and asks (`serve`, `ask`, `stream`, `ping`, `wire`), `cni` is a runtime that runs plugins, `podman` and `containerd` are real ones in
+//! a `pen`, `clean` says what must not be left, `explain` what to print when a story fails.
 
 mod api;
 pub mod ask;
@@ -11,14 +11,19 @@ mod clean;
 pub mod cni;
 mod conditions;
 pub mod container;
+pub mod containerd;
+pub mod cri;
 pub mod daemon;
 mod explain;
 pub mod host;
+pub mod image;
 pub mod netctl;
 pub mod network;
 pub mod packet;
 mod picture;
+pub mod pen;
 mod ping;
+pub mod podman;
 pub mod process;
 mod reboot;
 pub mod sctp;

@@ -78,7 +78,7 @@ impl Lab {
     }
 }
 
-fn said(line: String, output: &Output) -> Said {
+pub(crate) fn said(line: String, output: &Output) -> Said {
     Said {
         line,
         status: output.status.code().unwrap_or(-1),
