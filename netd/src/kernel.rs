@@ -62,7 +62,8 @@ pub trait Kernel: Send {
     /// The host's own facts, read anew.
     fn host(&mut self) -> Result<Host, ObserveError>;
 
-    /// The namespace of a container that somebody else made: checked to be one, and not the host's.
+    /// The namespace of a container that somebody else made: checked to be one, and not the host's. It stays open for the steps that follow,
+    /// until [`Self::settle`].
     fn find(&mut self, source: &Source) -> Result<Found, KernelError>;
 
     /// What the namespace at a path is known by; none where there is none. Asked for many containers at once, so it enters none.

@@ -319,6 +319,8 @@ impl Kernel for LinuxKernel {
         };
         let mut inside = Inside::enter(&path)?;
         let links = link::all(&mut inside.rtnetlink)?.into_iter().filter_map(|link| link.name.parse().ok()).collect();
+        // The plan that follows works in it.
+        self.keep(&path, inside);
         Ok(Found { path, id, links })
     }
 

@@ -149,7 +149,7 @@ struct Inside {
     sysctls: Vec<(Sysctl, String)>,
 }
 
-/// What is wanted inside namespaces, as far as these are there, and are the ones they should be.
+/// What is wanted inside namespaces, as far as these are there, are the ones they should be, and have anything of ours.
 fn within<'a>(wanted: &'a Objects, seen: &Objects) -> BTreeMap<&'a str, Within<'a>> {
     let mut within: BTreeMap<&str, Within<'_>> = BTreeMap::new();
     for (name, veth) in &wanted.veths {
@@ -171,7 +171,9 @@ fn within<'a>(wanted: &'a Objects, seen: &Objects) -> BTreeMap<&'a str, Within<'
             within.entry(path).or_default().sysctls.push(sysctl);
         }
     }
-    within.retain(|path, _| seen.netns.contains_key(*path) && seen.netns.get(*path) == wanted.netns.get(*path));
+    // Where no pair of ours leads to, nothing of ours is: nobody need enter, and sysctls are set unseen (one that is so already is not written).
+    let led_to = |within: &Within<'_>| within.veths.iter().any(|(name, ..)| seen.veths.contains_key(*name));
+    within.retain(|path, within| seen.netns.contains_key(*path) && seen.netns.get(*path) == wanted.netns.get(*path) && led_to(within));
     within
 }
 
