@@ -25,7 +25,7 @@ const ARROWS: &[(&str, May)] = &[
     ("netd-ebpf", Only(&["aya-ebpf", "aya-log-ebpf", "netd-abi"])),
     ("netd", Ours(&["netd-abi", "netd-api", "netd-core"])),
     ("netctl", OutsideKernel(&["netd-api"])),
-    ("cni-plugin", Only(&["netd-api", "serde", "serde_json"])),
+    ("cni-plugin", Only(&["ipnet", "netd-api", "serde_json"])),
     ("xtask", Only(&["anyhow", "clap", "serde_json"])),
     ("netd-tests", Ours(&["netd-api"])),
 ];
