@@ -269,9 +269,15 @@ impl Interface<'_> {
     /// ADD, which is refused with this code; gives the refusal.
     #[track_caller]
     pub fn cannot_join(&self, list: &Conflist, code: u64) -> Refusal {
+        self.is_refused(list).with_code(code)
+    }
+
+    /// ADD, which is refused; gives the refusal.
+    #[track_caller]
+    pub fn is_refused(&self, list: &Conflist) -> Refusal {
         match self.tries_to_join(list) {
             Ok(added) => panic!("{} should not have joined {}: {}", self.id, list.name, added.json),
-            Err(refusal) => refusal.with_code(code),
+            Err(refusal) => refusal,
         }
     }
 

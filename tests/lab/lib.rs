@@ -34,7 +34,7 @@ pub mod stream;
 pub mod wait;
 pub mod wire;
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use container::Container;
 pub use host::{HOST_V4, HOST_V6, OUTSIDE_LINK, OUTSIDE_V4, OUTSIDE_V6, UPLINK};
@@ -49,7 +49,7 @@ pub struct Lab {
     netd: Netd,
     here: Station,
     outside: Station,
-    before: RefCell<Traces>,
+    before: Mutex<Traces>,
     host: Arc<Host>,
 }
 
@@ -66,7 +66,7 @@ impl Lab {
     /// Starts netd on a host whose conditions are set: so it shall be again in the end.
     #[track_caller]
     pub fn starts(&self) {
-        self.before.replace(Traces::of(&self.host, &self.here));
+        *self.before() = Traces::of(&self.host, &self.here);
         self.netd.start();
     }
 
@@ -75,7 +75,7 @@ impl Lab {
         let host = Arc::new(Host::made());
         let here = Station::new("host", host.net(), host.clone());
         let outside = Station::new("outside", host.outside_net(), host.clone());
-        let before = RefCell::new(Traces::of(&host, &here));
+        let before = Mutex::new(Traces::of(&host, &here));
         Self { netd: Netd::new(host.clone()), here, outside, before, host }
     }
 
@@ -122,11 +122,16 @@ impl Lab {
 
     /// Sets the sysctls back to what they were before netd.
     fn sysctls_as_at_boot(&self) {
-        for (name, value) in self.before.borrow().sysctls() {
+        for (name, value) in self.before().sysctls() {
             if self.here.sysctl(name).as_deref() != Some(value) {
                 self.here.sets(name, value);
             }
         }
+    }
+
+    /// What the host was like before netd.
+    fn before(&self) -> MutexGuard<'_, Traces> {
+        self.before.lock().expect("nobody panics with it in hand")
     }
 
     /// What is printed when a story fails.
@@ -154,7 +159,7 @@ impl Lab {
     /// The same, but for one thing that the story itself made.
     #[track_caller]
     pub fn leaves_nothing_but(&self, made: &str) {
-        let left = || Traces::of(&self.host, &self.here).without(made).difference(&self.before.borrow().without(made));
+        let left = || Traces::of(&self.host, &self.here).without(made).difference(&self.before().without(made));
         let clean = wait::poll(wait::PATIENCE, || left().is_empty().then_some(()));
         assert!(clean.is_some(), "netd left something: {}", left());
         let log = self.netd.log();

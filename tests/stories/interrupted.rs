@@ -11,17 +11,17 @@ use netd_api::{
 use nix::sys::signal::Signal;
 
 /// Each step is logged before it is made.
-const LOUD: &[&str] = &["--log-level", "debug"];
+pub(crate) const LOUD: &[&str] = &["--log-level", "debug"];
 const CLIENTS: u32 = 40;
 
 /// What kind of step a line of the log tells of: the command's words without names and numbers.
-fn kind(line: &str) -> Option<String> {
+pub(crate) fn kind(line: &str) -> Option<String> {
     let (_, op) = line.split_once("step op=")?;
     let plain = |word: &&str| !word.contains(|letter: char| letter.is_ascii_digit() || matches!(letter, '{' | ':' | '.' | '\'' | '"'));
     Some(op.split_whitespace().filter(plain).collect::<Vec<_>>().join(" "))
 }
 
-fn kinds(log: &str) -> BTreeSet<String> {
+pub(crate) fn kinds(log: &str) -> BTreeSet<String> {
     log.lines().filter_map(kind).collect()
 }
 

@@ -50,6 +50,13 @@ impl Refusal {
         self
     }
 
+    /// The same, if its code is one of netd's own, which the specification leaves to plugins.
+    #[track_caller]
+    pub fn of_our_own(self) -> Self {
+        assert!(self.code >= 100, "expected a code of netd's own: {self}");
+        self
+    }
+
     /// The same, if its words hold these.
     #[track_caller]
     pub fn naming(self, words: impl fmt::Display) -> Self {

@@ -21,6 +21,8 @@ pub struct Call {
     file: String,
     environment: BTreeMap<String, String>,
     input: Vec<u8>,
+    /// By a user who is not root.
+    as_nobody: bool,
 }
 
 /// A run under way.
@@ -33,7 +35,7 @@ pub struct Running {
 
 impl Call {
     pub(super) fn new(host: Arc<Host>, file: String) -> Self {
-        Self { host, file, environment: BTreeMap::new(), input: Vec::new() }
+        Self { host, file, environment: BTreeMap::new(), input: Vec::new(), as_nobody: false }
     }
 
     /// With a variable.
@@ -45,6 +47,12 @@ impl Call {
     /// Without a variable.
     pub fn without(mut self, name: &str) -> Self {
         self.environment.remove(name);
+        self
+    }
+
+    /// By a user who may nothing.
+    pub fn as_nobody(mut self) -> Self {
+        self.as_nobody = true;
         self
     }
 
@@ -100,7 +108,13 @@ impl Call {
 
     /// The program with its environment; nothing that the test runner has is handed on.
     pub(super) fn command(&self) -> Command {
-        let mut command = self.host.command(&self.file);
+        let mut command = if self.as_nobody {
+            let mut command = self.host.command("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", &self.file]);
+            command
+        } else {
+            self.host.command(&self.file)
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("CNI_") || ["NETD_SOCKET", "NETCONFPATH"].contains(&name)) {
                 command.env_remove(name);

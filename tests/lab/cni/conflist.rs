@@ -30,6 +30,23 @@ impl Conflist {
         Self::of(name, plugin)
     }
 
+    /// A list as a user of the reference plugin `bridge` has it: two families, the bridge as the way out, masqueraded.
+    pub fn dual(name: &str) -> Self {
+        let ipam = json!({"type": "host-local", "ranges": [[{"subnet": "10.4.0.0/24"}], [{"subnet": "fd00:4::/64"}]]});
+        Self::netd(name, json!({"isDefaultGateway": true, "ipMasq": true, "ipam": ipam}))
+    }
+
+    /// The same with another subnet of each family, `10.N.0.0/24` and `fd00:N::/64`.
+    pub fn dual_at(name: &str, number: u8) -> Self {
+        let ranges = json!([[{"subnet": format!("10.{number}.0.0/24")}], [{"subnet": format!("fd00:{number}::/64")}]]);
+        Self::dual(name).with("ipam", json!({"type": "host-local", "ranges": ranges}))
+    }
+
+    /// A list that names one of netd's networks.
+    pub fn named(name: &str, network: &str) -> Self {
+        Self::netd(name, json!({"network": network}))
+    }
+
     /// One more plugin, after those that are there.
     pub fn then(mut self, plugin: Value) -> Self {
         self.plugins.push(plugin);
