@@ -100,7 +100,14 @@ impl Ipam {
 fn wished(root: &Object<'_>, runtime: Option<&Object<'_>>, args: &Args) -> Result<Vec<CniAddress>, CniError> {
     let cni = root.object("args")?.map(|args| args.object("cni")).transpose()?.flatten();
     for object in [runtime, cni.as_ref()].into_iter().flatten() {
-        let ips: Vec<_> = object.list("ips")?.iter().map(|field| bare(field.text()?, &field.path)).collect::<Result<_, _>>()?;
+        let mut ips: Vec<CniAddress> = Vec::new();
+        for field in object.list("ips")? {
+            let ip = bare(field.text()?, &field.path)?;
+            // podman's `network reload` says a static address twice.
+            if ips.iter().all(|known| known.address != ip.address) {
+                ips.push(ip);
+            }
+        }
         if !ips.is_empty() {
             return Ok(ips);
         }
