@@ -170,6 +170,11 @@ impl Container {
             Origin::Adopted { path, .. } | Origin::Cni { path, .. } => path.clone(),
         }
     }
+    /// Whether a published port is one that its runtime asked for.
+    pub fn asked_by_runtime(&self, published: &Published) -> bool {
+        let mut by_runtime = self.attachments.iter().filter_map(|attachment| attachment.cni.as_ref());
+        by_runtime.any(|cni| cni.ports.contains(published))
+    }
 }
 
 /// One interface of a container on one network; its key is (network, container, ifname).

@@ -1,9 +1,11 @@
 //! What a wish amounts to in kernel objects, for all of it or only for what a request is about. Pure: a host's facts come in.
 
 mod host;
+mod routes;
 mod shape;
 
 pub use host::{given_back, is_hosts_own};
+pub(crate) use routes::{METRIC_V6, SCOPE_LINK, routes};
 
 use std::collections::BTreeSet;
 
@@ -18,7 +20,7 @@ use crate::{
     firewall::{Element, element::Publish},
     host::Host,
     mark,
-    objects::{Address, Bridge, Filters, Netns, Ns, Objects, Peer, Reservation, Route, Sysctl, Table, Veth},
+    objects::{Address, Bridge, Filters, Netns, Ns, Objects, Peer, Reservation, Sysctl, Table, Veth},
 };
 
 /// How much of the wish is meant.
@@ -47,7 +49,17 @@ impl Scope {
         let mut parts = Parts::default();
         for edit in &change.edits {
             match edit {
-                Edit::Network { before, after } => parts.networks.extend(before.iter().chain(after).map(|network| network.name.clone())),
+                Edit::Network { before, after } => {
+                    parts.networks.extend(before.iter().chain(after).map(|network| network.name.clone()));
+                    if let (Some(before), Some(after)) = (before, after)
+                        && is_felt_by_members(before, after)
+                    {
+                        for (container, _) in desired.members(&after.name) {
+                            parts.containers.insert(container.id.clone());
+                            parts.publishes.extend(desired.publishes_of(&container.id).map(|(key, _)| key.clone()));
+                        }
+                    }
+                }
                 Edit::Container { before, after } => {
                     if before.as_ref().map(|container| &container.attachments) == after.as_ref().map(|container| &container.attachments) {
                         continue; // labels and names are no kernel objects
@@ -65,6 +77,14 @@ impl Scope {
         }
         Self::Parts(parts)
     }
+}
+
+/// Whether a network's change is one of its members' interfaces, routes or ports too: all but labels and subnets that nobody has an address of yet.
+fn is_felt_by_members(before: &Network, after: &Network) -> bool {
+    let felt = |network: &Network| {
+        (network.internal, network.icc, network.mtu, network.pool(Family::V6).is_some(), network.is_gateway(), network.inline)
+    };
+    felt(before) != felt(after) || before.pools.iter().any(|pool| !after.pools.contains(pool))
 }
 
 /// The kernel objects that a wish amounts to.
@@ -130,12 +150,13 @@ fn network(objects: &mut Objects, network: &Network, host: &Host) {
     }
     for pool in &network.pools {
         let family = pool.subnet.family();
-        if let Some(gateway) = pool.gateway
+        if let Some(gateway) = pool.gateway.filter(|_| network.is_gateway())
             && let Ok(net) = ipnet::IpNet::new(gateway, pool.subnet.net().prefix_len())
         {
             objects.addresses.insert(Address { ns: Ns::Host, link: bridge.clone(), net });
         }
-        if network.masquerade && !network.routed.contains(&family) {
+        // What a CNI configuration describes is reached from outside, and may still leave under the host's address.
+        if network.masquerade && (network.inline.is_some() || !network.routed.contains(&family)) {
             objects.elements.insert(Element::Masquerade(pool.subnet));
         }
         if !network.internal {
@@ -182,14 +203,11 @@ fn container(objects: &mut Objects, desired: &Desired, container: &Container, ho
             veth(objects, container, attachment, network, host);
         }
     }
-    for family in Family::BOTH {
-        // The way out: the first network of that family that has one.
-        let way_out = container.attachments.iter().find_map(|attachment| {
-            let network = desired.networks().get(&attachment.network).filter(|network| !network.internal)?;
-            Some((attachment, network.pool(family)?.gateway?))
-        });
-        if let Some((attachment, via)) = way_out {
-            objects.routes.insert(Route::default_via(ns.clone(), attachment.ifname.clone(), via));
+    objects.routes.extend(routes(desired, container));
+    if host.features.sysctls {
+        // Last, so that a runtime's word counts where netd's own is only a guess.
+        for cni in container.attachments.iter().filter_map(|attachment| attachment.cni.as_ref()) {
+            objects.sysctls.extend(cni.sysctls.iter().map(|(key, value)| (sysctl(&ns, key.clone()), value.clone())));
         }
     }
 }
@@ -204,7 +222,7 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
         up: true,
         alias: mark::alias(container, attachment),
         isolated: !network.icc,
-        hairpin: !network.internal,
+        hairpin: network.inline.map_or(!network.internal, |inline| inline.hairpin),
         on_blocks: host.features.datapath,
         slot: host.features.datapath.then_some(attachment.slot),
         to_container: None,
@@ -222,19 +240,27 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
     if host.features.ipv6 {
         // A bridge port needs no address of its own, and what it would send is nobody's traffic.
         objects.sysctls.insert(sysctl(&Ns::Host, format!("net/ipv6/conf/{}/disable_ipv6", attachment.host_ifname)), "1".to_owned());
-        if attachment.address(Family::V6).is_some() {
-            // A container that was made with IPv6 off (Docker's default in some versions) still gets what its network has.
-            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/disable_ipv6")), "0".to_owned());
-            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/accept_ra")), "0".to_owned());
-        } else {
-            // Without an IPv6 network nobody should be able to give it a route by a router advertisement.
-            objects.sysctls.insert(sysctl(&ns, format!("net/ipv6/conf/{ifname}/disable_ipv6")), "1".to_owned());
-        }
+        objects.sysctls.extend(sysctls_inside(attachment).into_iter().map(|(key, value)| (sysctl(&ns, key), value.to_owned())));
     }
     if container.attachments.first() != Some(attachment) && attachment.address(Family::V4).is_some() {
         // Strict filtering, which a namespace may inherit from the host, would drop what comes in on a network that is not the way out. The
         // first one needs nothing: it is the way out, or internal; so a second network changes nothing of it, and taking that back neither.
         objects.sysctls.insert(sysctl(&ns, format!("net/ipv4/conf/{ifname}/rp_filter")), "2".to_owned());
+    }
+}
+
+/// The sysctls that an attachment's end in the container must have in IPv6.
+pub(crate) fn sysctls_inside(attachment: &Attachment) -> Vec<(String, &'static str)> {
+    let key = |name: &str| format!("net/ipv6/conf/{}/{name}", attachment.ifname);
+    if attachment.addresses.is_empty() {
+        // A segment without IP: what runs over it is its containers' own business.
+        Vec::new()
+    } else if attachment.address(Family::V6).is_some() {
+        // A container that was made with IPv6 off (Docker's default in some versions) still gets what its network has.
+        vec![(key("disable_ipv6"), "0"), (key("accept_ra"), "0")]
+    } else {
+        // Without an IPv6 network nobody should be able to give it a route by a router advertisement.
+        vec![(key("disable_ipv6"), "1")]
     }
 }
 
@@ -248,7 +274,9 @@ fn publish(objects: &mut Objects, desired: &Desired, id: &ContainerId, published
             objects.elements.extend(publish.refused().into_iter().chain([Element::Publish(publish)]));
         }
     }
-    if published.protocol != netd_api::publish::Protocol::Sctp || host.features.sctp_sockets {
+    // The runtime or its monitor may want to listen there itself.
+    let is_held = !container.asked_by_runtime(published);
+    if is_held && (published.protocol != netd_api::publish::Protocol::Sctp || host.features.sctp_sockets) {
         for port in published.host.first..=published.host.last {
             objects.reservations.insert(Reservation { protocol: published.protocol, address: published.address, port });
         }

@@ -37,6 +37,10 @@ impl Ranges {
     fn run_at(&self, value: u128) -> Option<(u128, u128)> {
         self.runs.range(..=value).next_back().map(|(first, last)| (*first, *last)).filter(|(_, last)| value <= *last)
     }
+    /// How many of `first..=last` it holds.
+    pub fn count_in(&self, first: u128, last: u128) -> u64 {
+        self.runs_in(first, last).map(|(from, to)| u64::try_from(to - from).unwrap_or(u64::MAX).saturating_add(1)).sum()
+    }
     /// The first number from `from` on that it does not hold; none above the largest there is.
     pub fn next_free(&self, from: u128) -> Option<u128> {
         match self.run_at(from) {
@@ -193,6 +197,14 @@ fn next_allowed(from: u128, last: u128, family: Family, gateway: Option<IpAddr>,
         };
     }
     None
+}
+
+/// How many addresses of a subnet are used; of two sets that share it, those of the set.
+pub fn used(pool: &Pool, used: Option<&Ranges>) -> u64 {
+    let (first, last) = (number(pool.subnet.net().network()), number(pool.subnet.net().broadcast()));
+    let Some(used) = used else { return 0 };
+    let excluded = |net: &IpNet| used.count_in(number(net.network()), number(net.broadcast()));
+    used.count_in(first, last).saturating_sub(pool.excludes.iter().map(excluded).sum())
 }
 
 /// How many addresses can still be chosen; `u64::MAX` where there are more.

@@ -180,6 +180,10 @@ impl Route {
         };
         Self { ns, link, dst, via: Some(via), metric: 0, table: TABLE_MAIN, scope: 0, mtu: 0, advmss: 0 }
     }
+    /// Of two routes of a namespace with this in common the kernel takes one (EEXIST).
+    pub fn key(&self) -> (IpNet, u32, u32) {
+        (self.dst, self.table, self.metric)
+    }
 }
 
 /// A sysctl below `net`.

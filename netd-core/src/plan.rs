@@ -118,7 +118,9 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
     // Old routes before new ones come: two default routes of one metric exclude each other (EEXIST).
     let old = observed.routes.difference(&wanted.routes).filter(|route| !left(&route.ns, &route.link));
     ops.extend(old.cloned().map(Op::DelRoute));
-    ops.extend(wanted.routes.iter().filter(|route| !has(route)).cloned().map(Op::AddRoute));
+    // A gateway must be reachable when its route comes: by an address, or by a route without a gateway.
+    let (on_link, by_gateway): (Vec<_>, Vec<_>) = wanted.routes.iter().filter(|route| !has(route)).partition(|route| route.via.is_none());
+    ops.extend(on_link.into_iter().chain(by_gateway).cloned().map(Op::AddRoute));
     ops.extend(missing.iter().filter(|e| is_port(e)).map(|e| Op::AddElement((*e).clone())));
     ops.extend(links::announcements(wanted, &added));
     if table_goes {

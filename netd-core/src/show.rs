@@ -1,5 +1,7 @@
 //! The wish as people and programs see it. Never shows what the kernel does; the daemon adds counters and port states.
 
+use std::{net::IpAddr, sync::Arc};
+
 use netd_api::{
     addr::Family,
     cni::Bandwidth,
@@ -40,7 +42,7 @@ fn subnet(desired: &Desired, network: &NetworkName, pool: &Pool) -> SubnetView {
         gateway: pool.gateway,
         ip_range: pool.range,
         excludes: pool.excludes.clone(),
-        used: used.map_or(0, ipam::Ranges::count),
+        used: ipam::used(pool, used),
         free: ipam::free(pool, used),
     }
 }
@@ -82,12 +84,24 @@ fn attachment(desired: &Desired, attachment: &Attachment) -> AttachmentView {
         host_ifname: attachment.host_ifname.clone(),
         mac: attachment.mac,
         addresses: attachment.addresses.clone(),
-        gateways: network.into_iter().flat_map(|network| network.pools.iter().filter_map(|pool| pool.gateway)).collect(),
+        gateways: gateways(network, attachment),
         cni: attachment.cni.as_ref().map(|cni| cni.config.clone()),
         bandwidth: attachment.cni.as_ref().map(|cni| cni.bandwidth).filter(|bandwidth| *bandwidth != Bandwidth::default()),
         aliases: attachment.cni.as_ref().map(|cni| cni.aliases.clone()).unwrap_or_default(),
         counters: None,
     }
+}
+
+/// Those of the subnets that it has addresses of.
+fn gateways(network: Option<&Arc<Network>>, attachment: &Attachment) -> Vec<IpAddr> {
+    let pools = network.into_iter().flat_map(|network| &network.pools);
+    let mut gateways: Vec<IpAddr> = pools
+        .filter(|pool| attachment.addresses.iter().any(|net| pool.subnet.contains(net.addr())))
+        .filter_map(|pool| pool.gateway)
+        .collect();
+    // Two sets may share a subnet.
+    gateways.dedup();
+    gateways
 }
 
 /// The published ports of one container, or of all.
@@ -103,15 +117,21 @@ pub fn ports(desired: &Desired, of: Option<&ContainerId>) -> Vec<PortView> {
 pub fn port(desired: &Desired, container: &Container, published: &Published) -> PortView {
     let absent = desired.is_absent(&container.id);
     let target = |family: Family| change::publish::target(container, family, |name| desired.networks().get(name).map(AsRef::as_ref));
+    let targets: Vec<IpAddr> = published.families().filter_map(target).collect();
+    let note = match () {
+        () if absent => format!("the network namespace {} has gone", container.netns()),
+        () if targets.is_empty() => "the container has no address on a network with a way out".to_owned(),
+        () => String::new(),
+    };
     PortView {
         container: container.name.clone(),
         address: published.address,
         host: published.host,
         target: published.target,
         protocol: published.protocol,
-        targets: published.families().filter_map(target).collect(),
-        state: if absent { PortState::Waiting } else { PortState::Active },
-        note: if absent { format!("the network namespace {} has gone", container.netns()) } else { String::new() },
+        targets,
+        state: if note.is_empty() { PortState::Active } else { PortState::Waiting },
+        note,
     }
 }
 

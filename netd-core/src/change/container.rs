@@ -14,7 +14,7 @@ use super::{
     network, publish,
 };
 use crate::{
-    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin},
+    desired::{Attachment, Change, Container, Desired, Edit, Network, Origin, Published},
     host::Found,
     mark,
 };
@@ -58,7 +58,7 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
         attachments: Vec::new(),
     };
     let mut change = Change::default();
-    let fallback = "default".parse::<NetworkName>().map_err(|error| Fault::new(Code::BadRequest, error.to_string()))?;
+    let fallback = network::DEFAULT.parse::<NetworkName>().map_err(|error| Fault::new(Code::BadRequest, error.to_string()))?;
     let default = [AttachSpec::to(fallback.clone())];
     let wanted = if spec.networks.is_empty() { &default[..] } else { &spec.networks };
     let mut made_default = None;
@@ -74,8 +74,8 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     }
     let container = Arc::new(container);
     change.edits.push(Edit::Container { before: None, after: Some(Arc::clone(&container)) });
-    let mut preview = PreviewNetworks { desired, made: made_default.as_deref() };
-    change.edits.extend(publish::edits(&mut preview, &container, &spec.publish, context)?);
+    let preview = PreviewNetworks { desired, made: made_default.as_deref() };
+    change.edits.extend(publish::edits(&preview, &container, &spec.publish, context)?);
     Ok(change)
 }
 
@@ -146,16 +146,31 @@ fn absent(container: &Container) -> Fault {
 pub(super) fn disconnect(desired: &Desired, name: &ContainerName, network: &NetworkName, ifname: Option<&IfName>) -> Result<Change, Fault> {
     let before = super::container(desired, name)?;
     let meant = |attachment: &Attachment| attachment.network == *network && ifname.is_none_or(|ifname| attachment.ifname == *ifname);
-    let mut after = Container::clone(before);
-    after.attachments.retain(|attachment| !meant(attachment));
-    if after.attachments.len() == before.attachments.len() {
+    if !before.attachments.iter().any(meant) {
         let by = ifname.map_or(String::new(), |ifname| format!(" by {ifname}"));
         return Err(Fault::new(Code::NotFound, format!("container {name} is not attached to network {network}{by}"))
             .hint(format!("see `netctl container inspect {name}`")));
     }
+    let by_runtime = |attachment: &Attachment| attachment.cni.is_some();
+    if before.attachments.iter().any(by_runtime) && !before.attachments.iter().any(|other| by_runtime(other) && !meant(other)) {
+        return Err(Fault::new(
+            Code::InUse,
+            format!("cannot disconnect {name} from network {network}: its runtime attached it there, and nowhere else"),
+        )
+        .hint(format!("use the runtime's own command, or take the container out of netd (netctl container rm {name})")));
+    }
+    let edits = detach(desired, before, meant);
+    let (mut after, mut gone) = (Container::clone(before), Vec::new());
+    for edit in &edits {
+        match edit {
+            Edit::Container { after: Some(container), .. } => after = Container::clone(container),
+            Edit::Publish { before: Some(published), .. } => gone.push(*published),
+            _ => {}
+        }
+    }
     let preview = PreviewNetworks { desired, made: None };
-    for (_, published) in desired.publishes_of(&before.id) {
-        if !publish::reachable(&preview, &after, published) {
+    for (_, published) in desired.publishes_of(&before.id).filter(|(_, published)| !gone.contains(published)) {
+        if publish::reachable(&preview, before, published) && !publish::reachable(&preview, &after, published) {
             return Err(Fault::new(
                 Code::InUse,
                 format!("cannot disconnect {name} from network {network}: its published port {} would lead nowhere", published.host),
@@ -163,7 +178,29 @@ pub(super) fn disconnect(desired: &Desired, name: &ContainerName, network: &Netw
             .hint(format!("withdraw it first (netctl unpublish {name}), or connect another network before")));
         }
     }
-    Ok(Change { edits: vec![Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) }] })
+    Ok(Change { edits })
+}
+
+/// What takes attachments from a container, with the host ports that a runtime asked for with these alone; all of it goes with the last one that
+/// the runtime of a container made.
+pub(super) fn detach(desired: &Desired, before: &Arc<Container>, goes: impl Fn(&Attachment) -> bool) -> Vec<Edit> {
+    let (gone, kept): (Vec<Attachment>, Vec<Attachment>) = before.attachments.iter().cloned().partition(|attachment| goes(attachment));
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    if matches!(before.origin, Origin::Cni { .. }) && kept.iter().all(|attachment| attachment.cni.is_none()) {
+        return remove(desired, before).edits;
+    }
+    let ports = |attachments: &[Attachment]| -> Vec<Published> {
+        attachments.iter().filter_map(|attachment| attachment.cni.as_ref()).flat_map(|cni| cni.ports.iter().copied()).collect()
+    };
+    let (dropped, asked) = (ports(&gone), ports(&kept));
+    let unasked = desired.publishes_of(&before.id).filter(|(_, published)| dropped.contains(published) && !asked.contains(published));
+    let mut edits: Vec<Edit> =
+        unasked.map(|(_, published)| Edit::Publish { container: before.id.clone(), before: Some(*published), after: None }).collect();
+    let after = Container { attachments: kept, ..Container::clone(before) };
+    edits.push(Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) });
+    edits
 }
 
 pub(super) fn alter(desired: &Desired, name: &ContainerName, wanted: &ContainerChange) -> Result<Change, Fault> {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use netd_api::{
     addr::{Family, Subnet},
     fault::{Code, Fault},
-    names::NetworkName,
+    names::{IfName, NetworkName},
     spec::NetworkSpec,
 };
 
@@ -16,8 +16,10 @@ use crate::{
     ipam, mark,
 };
 
+/// The network that comes into being when somebody needs one and names none.
+pub(super) const DEFAULT: &str = "default";
 /// Names that say something else to users of Docker and Podman: the host's own namespace, and no network at all.
-const RESERVED: [&str; 2] = ["host", "none"];
+pub(super) const RESERVED: [&str; 2] = ["host", "none"];
 /// More excludes than these are refused: each choice of an address looks at all of them.
 const EXCLUDES_MOST: usize = 256;
 
@@ -43,7 +45,7 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
             refuse(Code::BadRequest, "an internal network cannot be routed".to_owned()).hint("choose one of --internal and --routed")
         );
     }
-    let bridge = bridge(desired, spec, context)?;
+    let bridge = bridge(desired, name, spec.bridge.as_ref(), context)?;
     let subnets = subnets(desired, spec, context)?;
     let mut pools = Vec::new();
     for subnet in &subnets {
@@ -81,16 +83,17 @@ pub(super) fn network(desired: &Desired, spec: &NetworkSpec, context: Context<'_
     })
 }
 
-fn bridge(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Result<netd_api::names::IfName, Fault> {
-    let name = spec.bridge.clone().unwrap_or_else(|| mark::bridge_name(&spec.name));
+/// The bridge's name, the asked one or one that is made of the network's.
+pub(super) fn bridge(desired: &Desired, network: &NetworkName, asked: Option<&IfName>, context: Context<'_>) -> Result<IfName, Fault> {
+    let name = asked.cloned().unwrap_or_else(|| mark::bridge_name(network));
     let refuse = |why: String| {
-        Err(Fault::new(Code::BadInterface, format!("cannot create network {}: interface name {name} {why}", spec.name))
+        Err(Fault::new(Code::BadInterface, format!("cannot create network {network}: interface name {name} {why}"))
             .hint("choose another --bridge"))
     };
     if context.host.foreign_links.contains(&name) {
         return refuse("is taken on this host".to_owned());
     }
-    if let Some(other) = desired.networks().values().find(|network| network.bridge == name) {
+    if let Some(other) = desired.networks().values().find(|other| other.bridge == name && other.name != *network) {
         return refuse(format!("is the bridge of network {}", other.name));
     }
     if name.as_str() == mark::ANCHOR || name.as_str() == "lo" || name.as_str().starts_with(mark::VETH_PREFIX) {
@@ -128,9 +131,7 @@ fn subnets(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Resul
         choose.push(Family::V6);
     }
     for family in choose {
-        let bases: Vec<_> = context.pools.iter().copied().filter(|base| Family::of(base.base.addr()) == family).collect();
-        let taken: Vec<IpNet> = ours().map(|(_, subnet)| subnet.net()).chain(context.host.taken.iter().map(|taken| taken.net)).collect();
-        let subnet = ipam::choose_subnet(&bases, &taken).ok_or_else(|| {
+        let subnet = self::choose(desired, family, context).ok_or_else(|| {
             refuse(Code::Exhausted, "every subnet of the address pools is taken".to_owned())
                 .hint("give --subnet, or add to `pools` in netd.toml")
         })?;
@@ -141,6 +142,14 @@ fn subnets(desired: &Desired, spec: &NetworkSpec, context: Context<'_>) -> Resul
     }
     subnets.sort();
     Ok(subnets)
+}
+
+/// A subnet that overlaps nothing of ours and of the host.
+pub(super) fn choose(desired: &Desired, family: Family, context: Context<'_>) -> Option<Subnet> {
+    let bases: Vec<_> = context.pools.iter().copied().filter(|base| Family::of(base.base.addr()) == family).collect();
+    let ours = desired.networks().values().flat_map(|network| network.pools.iter().map(|pool| pool.subnet.net()));
+    let taken: Vec<IpNet> = ours.chain(context.host.taken.iter().map(|taken| taken.net)).collect();
+    ipam::choose_subnet(&bases, &taken)
 }
 
 fn pool(spec: &NetworkSpec, subnet: Subnet, subnets: &[Subnet]) -> Result<Pool, Fault> {

@@ -1,6 +1,6 @@
 //! Publishes and withdraws ports in the wish: conflicts with other published ports are found here, those with strangers when the port is held.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use netd_api::{
     addr::Family,
@@ -8,102 +8,155 @@ use netd_api::{
     publish::{PortRange, PublishSpec},
 };
 
-use super::{Context, container::PreviewNetworks};
+use super::{Context, attachment::Asker, container::PreviewNetworks};
 use crate::{
     desired::{Change, Container, Desired, Edit, Network, PublishKey, Published},
     ipam::Ranges,
+    objects::Reservation,
 };
 
 /// More ports than these in one range are refused: each is an element and a held socket.
 const RANGE_MOST: u32 = 4096;
 
 pub(super) fn publish(desired: &Desired, container: &Container, spec: &PublishSpec, context: Context<'_>) -> Result<Change, Fault> {
-    let mut preview = PreviewNetworks { desired, made: None };
-    Ok(Change { edits: edits(&mut preview, container, &[*spec], context)? })
+    let preview = PreviewNetworks { desired, made: None };
+    Ok(Change { edits: edits(&preview, container, &[*spec], context)? })
 }
 
 /// The edits that publish several ports of a container that need not be in the wish yet.
 pub(super) fn edits(
-    networks: &mut PreviewNetworks<'_>,
+    networks: &PreviewNetworks<'_>,
     container: &Container,
     specs: &[PublishSpec],
     context: Context<'_>,
 ) -> Result<Vec<Edit>, Fault> {
     let mut chosen: Vec<Published> = Vec::new();
     for spec in specs {
-        let published = choose(networks, container, spec, &chosen, context)?;
+        let published = Choice { networks, container, mine: &chosen, leaving: &[], by: Asker::User, context }.of(spec)?;
         chosen.push(published);
     }
-    Ok(chosen
-        .into_iter()
-        .map(|published| Edit::Publish { container: container.id.clone(), before: None, after: Some(published) })
-        .collect())
+    Ok(chosen.into_iter().map(|published| comes(container, published)).collect())
 }
 
-fn choose(
+fn comes(container: &Container, published: Published) -> Edit {
+    Edit::Publish { container: container.id.clone(), before: None, after: Some(published) }
+}
+
+/// The ports that a runtime asks for, and the edits that publish those which the container does not have. What it has and is `leaving` is in nobody's way.
+/// A container may have no way out yet: runtimes ask for all its ports with each of its networks.
+pub(super) fn of_runtime(
     networks: &PreviewNetworks<'_>,
     container: &Container,
-    spec: &PublishSpec,
-    mine: &[Published],
+    specs: &[PublishSpec],
+    leaving: &[Published],
     context: Context<'_>,
-) -> Result<Published, Fault> {
-    let refuse = |code, why: String| Fault::new(code, format!("cannot publish {spec} for {}: {why}", container.name));
-    if let Some(address) = spec.address {
-        impossible_address(address).map_or(Ok(()), |(why, hint)| Err(refuse(Code::Impossible, why.to_owned()).hint(hint)))?;
-        if let Some((network, false)) = networks.subnet_of(address) {
-            return Err(refuse(Code::Impossible, format!("it is an address of network {}, not of the host", network.name))
-                .hint("publish on an address of this host, or name none"));
-        }
-    }
-    if spec.container.count() > RANGE_MOST {
-        return Err(refuse(Code::BadRequest, format!("{} ports are too many at once", spec.container.count()))
-            .hint(format!("publish at most {RANGE_MOST} in one range")));
-    }
-    let candidate = |host| Published { address: spec.address, protocol: spec.protocol, host, target: spec.container };
-    if !reachable(networks, container, &candidate(spec.container)) {
-        let why = match spec.address.map(Family::of) {
-            _ if container.attachments.is_empty() => "it is attached to no network",
-            _ if container
-                .attachments
-                .iter()
-                .all(|attachment| networks.get(&attachment.network).is_some_and(|network| network.internal)) =>
-            {
-                "it is attached to internal networks only"
+) -> Result<(Vec<Published>, Vec<Edit>), Fault> {
+    let (mut asked, mut edits) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let exact = spec.host.map(|host| Published { address: spec.address, protocol: spec.protocol, host, target: spec.container });
+        if let Some(exact) = exact {
+            if asked.contains(&exact) {
+                continue;
             }
-            Some(Family::V4) => "it has no IPv4 address on a network that is not internal",
-            Some(Family::V6) => "it has no IPv6 address on a network that is not internal",
-            None => "it has no address on a network that is not internal",
+            if networks.desired.publishes().get(&exact.key(&container.id)) == Some(&exact) {
+                asked.push(exact);
+                continue;
+            }
+        }
+        let published = Choice { networks, container, mine: &asked, leaving, by: Asker::Runtime, context }.of(spec)?;
+        asked.push(published);
+        edits.push(comes(container, published));
+    }
+    Ok((asked, edits))
+}
+
+/// What one port is chosen by.
+struct Choice<'a> {
+    networks: &'a PreviewNetworks<'a>,
+    container: &'a Container,
+    /// Those of the same request.
+    mine: &'a [Published],
+    /// Those of the container that go with the same change.
+    leaving: &'a [Published],
+    by: Asker,
+    context: Context<'a>,
+}
+
+impl Choice<'_> {
+    fn of(&self, spec: &PublishSpec) -> Result<Published, Fault> {
+        let Self { networks, container, mine, leaving, by, context } = *self;
+        let refuse = |code, why: String| Fault::new(code, format!("cannot publish {spec} for {}: {why}", container.name));
+        if let Some(address) = spec.address {
+            impossible_address(address).map_or(Ok(()), |(why, hint)| Err(refuse(Code::Impossible, why.to_owned()).hint(hint)))?;
+            if let Some((network, false)) = networks.subnet_of(address) {
+                return Err(refuse(Code::Impossible, format!("it is an address of network {}, not of the host", network.name))
+                    .hint("publish on an address of this host, or name none"));
+            }
+        }
+        if spec.container.count() > RANGE_MOST {
+            return Err(refuse(Code::BadRequest, format!("{} ports are too many at once", spec.container.count()))
+                .hint(format!("publish at most {RANGE_MOST} in one range")));
+        }
+        let candidate = |host| Published { address: spec.address, protocol: spec.protocol, host, target: spec.container };
+        if by == Asker::User && !reachable(networks, container, &candidate(spec.container)) {
+            let why = match spec.address.map(Family::of) {
+                _ if container.attachments.is_empty() => "it is attached to no network",
+                _ if container
+                    .attachments
+                    .iter()
+                    .all(|attachment| networks.get(&attachment.network).is_some_and(|network| network.internal)) =>
+                {
+                    "it is attached to internal networks only"
+                }
+                Some(Family::V4) => "it has no IPv4 address on a network that is not internal",
+                Some(Family::V6) => "it has no IPv6 address on a network that is not internal",
+                None => "it has no address on a network that is not internal",
+            };
+            return Err(refuse(Code::Impossible, why.to_owned()).hint("connect it to a network first (netctl network connect)"));
+        }
+        let taken = |published: &Published| {
+            let goes = |(key, other): &(&PublishKey, &Published)| key.container == container.id && leaving.contains(other);
+            networks
+                .desired
+                .conflicts(published)
+                .find(|other| !goes(other))
+                .map(|(key, other)| (key.container.clone(), *other))
+                .or_else(|| mine.iter().find(|other| other.conflicts(published)).map(|other| (container.id.clone(), *other)))
         };
-        return Err(refuse(Code::Impossible, why.to_owned()).hint("connect it to a network first (netctl network connect)"));
-    }
-    let taken = |published: &Published| {
-        networks
-            .desired
-            .conflict(published)
-            .map(|(key, other)| (key.container.clone(), *other))
-            .or_else(|| mine.iter().find(|other| other.conflicts(published)).map(|other| (container.id.clone(), *other)))
-    };
-    match spec.host {
-        Some(host) => match taken(&candidate(host)) {
-            None => Ok(candidate(host)),
-            Some((holder, other)) => {
-                let holder =
-                    networks.desired.containers().get(&holder).map_or_else(|| holder.to_string(), |holder| holder.name.to_string());
-                Err(refuse(Code::PortTaken, format!("port {} is published for container {holder}", other.host)).hint(format!(
-                    "choose another host port, or withdraw that one (netctl unpublish {holder} {}/{})",
-                    other.host, other.protocol
-                )))
+        match spec.host {
+            Some(host) => match taken(&candidate(host)) {
+                None => match context.held.iter().find(|(port, _)| by == Asker::Runtime && is_on(port, &candidate(host))) {
+                    Some((port, holder)) => Err(refuse(Code::PortTaken, format!("port {} is in use by {holder}", port.port))
+                        .hint("stop it, or choose another host port")),
+                    None => Ok(candidate(host)),
+                },
+                Some((holder, other)) => {
+                    let holder =
+                        networks.desired.containers().get(&holder).map_or_else(|| holder.to_string(), |holder| holder.name.to_string());
+                    Err(refuse(Code::PortTaken, format!("port {} is published for container {holder}", other.host)).hint(format!(
+                        "choose another host port, or withdraw that one (netctl unpublish {holder} {}/{})",
+                        other.host, other.protocol
+                    )))
+                }
+            },
+            None => {
+                let busy = context.busy.iter().filter(|(protocol, _)| *protocol == spec.protocol).map(|(_, ports)| *ports);
+                let mine = mine.iter().filter(|other| other.protocol == spec.protocol).map(|other| other.host);
+                let others: Vec<PortRange> = busy.chain(mine).collect();
+                free(spec.container.count(), context.host.ephemeral, networks.desired.taken_ports(spec.protocol), &others)
+                    .map(candidate)
+                    .ok_or_else(|| {
+                        refuse(Code::Exhausted, "no host port is free".to_owned()).hint("see `netctl ports`, or name a host port")
+                    })
             }
-        },
-        None => {
-            let busy = context.busy.iter().filter(|(protocol, _)| *protocol == spec.protocol).map(|(_, ports)| *ports);
-            let mine = mine.iter().filter(|other| other.protocol == spec.protocol).map(|other| other.host);
-            let others: Vec<PortRange> = busy.chain(mine).collect();
-            free(spec.container.count(), context.host.ephemeral, networks.desired.taken_ports(spec.protocol), &others)
-                .map(candidate)
-                .ok_or_else(|| refuse(Code::Exhausted, "no host port is free".to_owned()).hint("see `netctl ports`, or name a host port"))
         }
     }
+}
+
+/// Whether a host port that is held is one of those.
+fn is_on(port: &Reservation, published: &Published) -> bool {
+    let ports = PortRange::one(port.port);
+    Published { address: port.address, protocol: port.protocol, host: ports, target: ports }.conflicts(published)
 }
 
 /// Addresses that can never work as a published port's, and why.
@@ -176,10 +229,23 @@ pub(super) fn withdraw(desired: &Desired, container: &Container, spec: Option<&P
         return Err(Fault::new(Code::NotFound, format!("container {} has not published {spec}", container.name))
             .hint(format!("see `netctl ports {}`", container.name)));
     }
-    Ok(Change {
-        edits: found
-            .into_iter()
-            .map(|(key, published)| Edit::Publish { container: key.container.clone(), before: Some(*published), after: None })
-            .collect(),
-    })
+    let mut edits: Vec<Edit> = found
+        .iter()
+        .map(|(key, published)| Edit::Publish { container: key.container.clone(), before: Some(**published), after: None })
+        .collect();
+    edits.extend(
+        desired.containers().get(&container.id).and_then(|container| forget(container, |port| found.iter().any(|(_, gone)| *gone == port))),
+    );
+    Ok(Change { edits })
+}
+
+/// What a runtime asked for and is withdrawn does not come again with its other attachments.
+fn forget(before: &Arc<Container>, goes: impl Fn(&Published) -> bool) -> Option<Edit> {
+    let mut after = Container::clone(before);
+    for attachment in &mut after.attachments {
+        if let Some(cni) = attachment.cni.as_mut().filter(|cni| cni.ports.iter().any(&goes)) {
+            Arc::make_mut(cni).ports.retain(|port| !goes(port));
+        }
+    }
+    (after != **before).then(|| Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) })
 }
