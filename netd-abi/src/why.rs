@@ -7,6 +7,8 @@ pub enum Action {
     Continue,
     /// Free the packet.
     Drop,
+    /// Wait in the queue of the interface with this index, and come back after it.
+    Pace(u32),
 }
 
 /// The reason for what happened to a packet. Numbers are never reused: they index pinned maps.
@@ -50,7 +52,7 @@ impl Why {
         }
     }
 
-    /// What becomes of the packet.
+    /// What becomes of the packet, where its attachment is not paced.
     #[must_use]
     pub const fn action(self) -> Action {
         match self {

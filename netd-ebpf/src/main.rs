@@ -7,9 +7,11 @@ mod maps;
 mod read;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use netd_abi::{Action, Direction, Why};
+use netd_abi::{Action, Direction};
+use netd_ebpf::verdict::Verdict;
 
 use crate::handle::handle;
 
@@ -25,12 +27,15 @@ fn to_container(ctx: TcContext) -> i32 {
     action(handle(&ctx, Direction::ToContainer))
 }
 
-/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain.
+/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain. A packet that is paced ends it too: what
+/// stands behind us on the block does not see it.
 #[inline(always)]
-fn action(why: Why) -> i32 {
-    match why.action() {
+fn action(verdict: Verdict) -> i32 {
+    match verdict.action() {
         Action::Continue => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT as i32,
+        // SAFETY: the helper takes two numbers and touches no memory of ours; an interface that is not there drops the packet.
+        Action::Pace(ifindex) => unsafe { bpf_redirect(ifindex, 0) as i32 },
     }
 }
 
