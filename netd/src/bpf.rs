@@ -17,7 +17,7 @@ pub mod tc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use netd_abi::{Counters, Direction, Why};
+use netd_abi::{Attachment, Counters, Direction, Why};
 use netd_core::objects::Filters;
 
 use self::maps::Maps;
@@ -293,19 +293,25 @@ impl Bpf {
         path.tc.bound(blocks).map_err(|refusal| BpfError::new("look at the qdiscs of all interfaces".to_owned(), refusal.into()))
     }
 
-    /// Counts an interface under this slot. A slot that no interface had starts at zero; one that moves to another
-    /// interface (the veth was made again) goes on counting, and the former interface is forgotten.
-    pub fn put_attachment(&mut self, ifindex: u32, slot: u32) -> Result<(), BpfError> {
+    /// Counts an interface under this slot, and paces what comes in by it at another one. A slot that no interface had starts at zero; one that
+    /// moves to another interface (the veth was made again) goes on counting, and the former interface is forgotten.
+    pub fn put_attachment(&mut self, ifindex: u32, attachment: Attachment) -> Result<(), BpfError> {
         let maps = &mut self.on("let the programs know an interface")?.maps;
-        match maps.attachments.ifindex_of(slot) {
-            Some(former) if former == ifindex => Ok(()),
+        match maps.attachments.ifindex_of(attachment.slot) {
+            Some(former) if former == ifindex => {
+                if maps.attachments.get(ifindex) == Some(attachment) {
+                    Ok(())
+                } else {
+                    maps.attachments.put(ifindex, attachment)
+                }
+            }
             Some(former) => {
-                maps.attachments.put(ifindex, slot)?;
+                maps.attachments.put(ifindex, attachment)?;
                 maps.attachments.remove(former)
             }
             None => {
-                zero(maps, slot)?;
-                maps.attachments.put(ifindex, slot)
+                zero(maps, attachment.slot)?;
+                maps.attachments.put(ifindex, attachment)
             }
         }
     }
@@ -315,15 +321,15 @@ impl Bpf {
         self.on("forget an interface")?.maps.attachments.remove(ifindex)
     }
 
-    /// Which interface has which slot, read from the map.
-    pub fn attachments(&mut self) -> Result<BTreeMap<u32, u32>, BpfError> {
+    /// Which interface is which attachment, read from the map.
+    pub fn attachments(&mut self) -> Result<BTreeMap<u32, Attachment>, BpfError> {
         let Ok(path) = &mut self.path else { return Ok(BTreeMap::new()) };
         path.maps.attachments.read().cloned()
     }
 
-    /// The slot of one interface, as last read or written.
-    pub fn slot(&self, ifindex: u32) -> Option<u32> {
-        self.path.as_ref().ok()?.maps.attachments.slot_of(ifindex)
+    /// What one interface is, as last read or written.
+    pub fn attachment(&self, ifindex: u32) -> Option<Attachment> {
+        self.path.as_ref().ok()?.maps.attachments.get(ifindex)
     }
 
     /// What a slot's container sent and received: indexed by [`Direction::number`].

@@ -7,6 +7,7 @@ pub(crate) mod observe;
 pub(crate) mod netns;
 pub(crate) mod made;
 pub(crate) mod link;
+pub(crate) mod shape;
 pub(crate) mod delete;
 pub(crate) mod address;
 pub(crate) mod route;

@@ -28,8 +28,8 @@ impl Maps {
         for path in pins.older(&ATTACHMENTS)? {
             let Some(taken) = known(older::attachments(&path))? else { continue };
             for (ifindex, attachment) in taken {
-                if !attachments.slots.contains_key(&ifindex) {
-                    attachments.put(ifindex, attachment.slot)?;
+                if !attachments.known.contains_key(&ifindex) {
+                    attachments.put(ifindex, attachment)?;
                 }
             }
             pins::remove(&path)?;
@@ -47,7 +47,7 @@ impl Maps {
 pub(crate) struct Attachments {
     map: HashMap<MapData, u32, Attachment>,
     id: u32,
-    slots: BTreeMap<u32, u32>,
+    known: BTreeMap<u32, Attachment>,
     ifindexes: BTreeMap<u32, u32>,
 }
 
@@ -55,23 +55,22 @@ impl Attachments {
     fn open(path: &Path) -> Result<Self, BpfError> {
         let (map, id) = open(path)?;
         let map = HashMap::try_from(map).map_err(|error| opening(path, error))?;
-        let mut opened = Self { map, id, slots: BTreeMap::new(), ifindexes: BTreeMap::new() };
+        let mut opened = Self { map, id, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
         opened.read()?;
         Ok(opened)
     }
 
-    /// Reads the whole map: interface to slot.
-    pub(crate) fn read(&mut self) -> Result<&BTreeMap<u32, u32>, BpfError> {
-        let all: Result<BTreeMap<u32, u32>, MapError> =
-            self.map.iter().map(|entry| entry.map(|(ifindex, attachment)| (ifindex, attachment.slot))).collect();
-        self.slots = all.map_err(|error| BpfError::new("read the map ATTACHMENTS".to_owned(), error.into()))?;
-        self.ifindexes = self.slots.iter().map(|(ifindex, slot)| (*slot, *ifindex)).collect();
-        Ok(&self.slots)
+    /// Reads the whole map: interface to attachment.
+    pub(crate) fn read(&mut self) -> Result<&BTreeMap<u32, Attachment>, BpfError> {
+        let all: Result<BTreeMap<u32, Attachment>, MapError> = self.map.iter().collect();
+        self.known = all.map_err(|error| BpfError::new("read the map ATTACHMENTS".to_owned(), error.into()))?;
+        self.ifindexes = self.known.iter().map(|(ifindex, attachment)| (attachment.slot, *ifindex)).collect();
+        Ok(&self.known)
     }
 
-    /// The slot of this interface, as last read or written.
-    pub(crate) fn slot_of(&self, ifindex: u32) -> Option<u32> {
-        self.slots.get(&ifindex).copied()
+    /// What this interface is, as last read or written.
+    pub(crate) fn get(&self, ifindex: u32) -> Option<Attachment> {
+        self.known.get(&ifindex).copied()
     }
 
     /// Which interface has this slot.
@@ -79,15 +78,16 @@ impl Attachments {
         self.ifindexes.get(&slot).copied()
     }
 
-    /// Lets the programs count this interface under this slot.
-    pub(crate) fn put(&mut self, ifindex: u32, slot: u32) -> Result<(), BpfError> {
+    /// Lets the programs count this interface under its slot, and lead what comes in by it to its pacer.
+    pub(crate) fn put(&mut self, ifindex: u32, attachment: Attachment) -> Result<(), BpfError> {
+        let slot = attachment.slot;
         let tried = || format!("put interface #{ifindex} with slot {slot} into the map ATTACHMENTS");
         if slot >= ATTACHMENTS.entries {
             return Err(BpfError::new(tried(), Cause::NoSuchSlot(slot)));
         }
-        self.map.insert(ifindex, Attachment { slot, flags: 0 }, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
-        if let Some(before) = self.slots.insert(ifindex, slot).filter(|before| *before != slot) {
-            self.ifindexes.remove(&before);
+        self.map.insert(ifindex, attachment, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+        if let Some(before) = self.known.insert(ifindex, attachment).filter(|before| before.slot != slot) {
+            self.ifindexes.remove(&before.slot);
         }
         self.ifindexes.insert(slot, ifindex);
         Ok(())
@@ -101,8 +101,8 @@ impl Attachments {
             }
             _ => {}
         }
-        if let Some(slot) = self.slots.remove(&ifindex).filter(|slot| self.ifindexes.get(slot) == Some(&ifindex)) {
-            self.ifindexes.remove(&slot);
+        if let Some(before) = self.known.remove(&ifindex).filter(|before| self.ifindexes.get(&before.slot) == Some(&ifindex)) {
+            self.ifindexes.remove(&before.slot);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ const HEADER: usize = 16;
 const TYPE_MASK: u16 = 0x3fff;
 
 /// A request being written.
-pub(crate) struct Message(pub(super) Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
     /// A request of this kind; `family` is the header that the kind asks for.
@@ -95,6 +95,7 @@ pub(crate) fn text(value: &[u8]) -> &[u8] {
 /// One socket to rtnetlink, one request at a time.
 pub(crate) struct Rtnetlink {
     socket: Socket,
+    port: u32,
     sequence: u32,
 }
 
@@ -102,11 +103,16 @@ impl Rtnetlink {
     /// Opens it in the network namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, port, sequence: 0 })
+    }
+
+    /// Its number: notifications of what it asked for carry it.
+    pub(crate) fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sends a request and waits until the kernel has done it.

@@ -108,7 +108,8 @@ pub(crate) fn attachments(path: &Path) -> Result<Vec<(u32, Attachment)>, BpfErro
     for ifindex in map.keys()? {
         if let Some(value) = map.get(ifindex)? {
             let slot = bytes(&value, 0).map_or(0, u32::from_ne_bytes);
-            all.push((ifindex, Attachment { slot, flags: 0 }));
+            let pacer = bytes(&value, 4).map_or(0, u32::from_ne_bytes);
+            all.push((ifindex, Attachment { slot, pacer }));
         }
     }
     Ok(all)

@@ -1,4 +1,4 @@
-//! Links: bridges and veth pairs made, changed and read over rtnetlink. Never deletes one (see `delete`), never decides.
+//! Links: bridges, veth pairs and ifbs made, changed and read over rtnetlink. Never deletes one (see `delete`), never decides.
 
 use netd_api::{addr::Mac, names::IfName};
 use netd_core::{
@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) mtu: u32,
     /// Administratively up.
     pub(crate) up: bool,
+    /// Told to take in frames for everybody; what a capture asks for does not show here.
+    pub(crate) promiscuous: bool,
     /// IFLA_GROUP.
     pub(crate) group: u32,
     /// What it is.
@@ -60,6 +62,8 @@ pub(crate) enum Kind {
     Bridge,
     /// One end of a veth pair.
     Veth,
+    /// What paces a container's sending.
+    Ifb,
     /// Something else.
     Other,
 }
@@ -76,6 +80,15 @@ pub(crate) fn add_bridge(socket: &mut Rtnetlink, name: &IfName, bridge: &Bridge)
     }
     // Not in the create message: only an MTU that is set later is pinned (BROPT_MTU_SET_BY_USER), another one follows the ports'.
     set_mtu(socket, name, bridge.mtu)
+}
+
+/// Makes an ifb, up.
+pub(crate) fn add_ifb(socket: &mut Rtnetlink, name: &IfName) -> Result<(), KernelError> {
+    let mut message = named(name);
+    put_up(&mut message, true);
+    message.attributes.push(LinkAttribute::Group(mark::GROUP));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]));
+    socket.ask(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// Makes a veth pair in one message, both ends down; `master` is the bridge's number, `ns` the namespace that the peer is born in.
@@ -107,6 +120,16 @@ pub(crate) fn add_veth(
 pub(crate) fn set_up(socket: &mut Rtnetlink, name: &IfName, up: bool) -> Result<(), KernelError> {
     let mut message = named(name);
     put_up(&mut message, up);
+    change(socket, message)
+}
+
+/// Lets a link take in frames for everybody, or not.
+pub(crate) fn set_promiscuous(socket: &mut Rtnetlink, name: &IfName, on: bool) -> Result<(), KernelError> {
+    let mut message = named(name);
+    message.header.change_mask = LinkFlags::Promisc;
+    if on {
+        message.header.flags = LinkFlags::Promisc;
+    }
     change(socket, message)
 }
 
@@ -194,6 +217,7 @@ pub(crate) fn seen(message: RouteNetlinkMessage) -> Option<Seen> {
         mac: None,
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
+        promiscuous: message.header.flags.contains(LinkFlags::Promisc),
         group: 0,
         kind: Kind::Other,
         master: None,
@@ -226,6 +250,7 @@ fn read_info(link: &mut Seen, info: Vec<LinkInfo>) {
         match info {
             LinkInfo::Kind(InfoKind::Bridge) => link.kind = Kind::Bridge,
             LinkInfo::Kind(InfoKind::Veth) => link.kind = Kind::Veth,
+            LinkInfo::Kind(InfoKind::Ifb) => link.kind = Kind::Ifb,
             LinkInfo::PortData(InfoPortData::BridgePort(flags)) => {
                 for flag in flags {
                     match flag {

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use netd_abi::{Attachment, attachment::NO_PACER};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
-    objects::{Address, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
+    objects::{Address, Bucket, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
     op::Op,
 };
 
@@ -24,7 +25,9 @@ use super::{
     nft::Nft,
     observe,
     port::{self, Ports},
-    route, sysctl, watch,
+    route,
+    shape::Shaper,
+    sysctl, watch,
 };
 use crate::bpf::{Bpf, BpfError};
 
@@ -38,6 +41,7 @@ pub struct LinuxKernel {
     nft: Nft,
     bpf: Bpf,
     ports: Ports,
+    shaper: Shaper,
     conntrack: Conntrack,
     announcer: Announcer,
     made: Made,
@@ -62,6 +66,7 @@ impl LinuxKernel {
             features: host::features(bpf.is_on()),
             bpf,
             ports: Ports::from_store(),
+            shaper: Shaper::default(),
             conntrack: Conntrack::default(),
             announcer: Announcer::on_host()?,
             made: Made::at(run.join("made")),
@@ -134,13 +139,21 @@ impl LinuxKernel {
 
             Op::PutFilters => self.bpf.put_filters().map_err(bpf),
             Op::DelFilters => self.bpf.remove().map_err(bpf),
-            Op::AddSlot(link, slot, _) => {
+            Op::AddSlot(link, slot, ifb) => {
                 let index = self.index(&Ns::Host, link)?;
-                self.bpf.put_attachment(index, *slot).map_err(bpf)
+                let pacer = ifb.as_ref().map(|ifb| self.index(&Ns::Host, ifb)).transpose()?.unwrap_or(NO_PACER);
+                self.bpf.put_attachment(index, Attachment { slot: *slot, pacer }).map_err(bpf)
             }
-            Op::AddIfb(_) | Op::SetBucket(..) | Op::DelBucket(_) | Op::SetPromiscuous(..) => {
-                Err(KernelError::Errno { errno: libc::EOPNOTSUPP, said: None })
+            Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
+            Op::SetBucket(name, bucket) => {
+                let index = self.index(&Ns::Host, name)?;
+                self.shaper.set(index, *bucket, &self.expected)
             }
+            Op::DelBucket(name) => {
+                let index = self.index(&Ns::Host, name)?;
+                self.shaper.delete(index, &self.expected)
+            }
+            Op::SetPromiscuous(name, on) => link::set_promiscuous(&mut self.rtnetlink, name, *on),
             Op::JoinBlocks(link) => {
                 let index = self.index(&Ns::Host, link)?;
                 self.bpf.attach(index).map_err(bpf)
@@ -213,7 +226,7 @@ impl LinuxKernel {
         self.inside.values_mut().for_each(Inside::forget_indices);
         self.expected.deletion(index, name.as_str());
         delete::delete(index)?;
-        if self.bpf.slot(index).is_some() {
+        if self.bpf.attachment(index).is_some() {
             self.bpf.remove_attachment(index).map_err(bpf)?;
         }
         Ok(())
@@ -264,6 +277,7 @@ impl LinuxKernel {
             found.objects.filters = self.bpf.filters().map_err(bpf).map_err(because("the tc filters"))?;
         }
         self.add_attachments(&mut found, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
+        self.add_buckets(&mut found, wanted, is_all).map_err(because("the queues of links"))?;
         found.objects.reservations = if is_all { self.ports.held() } else { self.ports.held_of(&wanted.reservations) };
         Ok(found.objects)
     }
@@ -273,14 +287,40 @@ impl LinuxKernel {
         if !self.bpf.is_on() || found.objects.veths.is_empty() {
             return Ok(());
         }
-        let (slots, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
-        for (name, veth) in &mut found.objects.veths {
-            let Some(index) = found.numbers.get(name).copied() else { continue };
-            if is_all {
-                (veth.slot, veth.on_blocks) = (slots.get(&index).copied(), bound.contains(&index));
-            } else {
-                (veth.slot, veth.on_blocks) = (self.bpf.slot(index), self.bpf.is_attached(index)?);
-            }
+        let (all, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
+        let observe::Found { objects, numbers } = found;
+        for (name, veth) in &mut objects.veths {
+            let Some(index) = numbers.get(name).copied() else { continue };
+            let attachment = if is_all { all.get(&index).copied() } else { self.bpf.attachment(index) };
+            veth.slot = attachment.map(|attachment| attachment.slot);
+            veth.on_blocks = if is_all { bound.contains(&index) } else { self.bpf.is_attached(index)? };
+            veth.from_container = attachment.map(|attachment| attachment.pacer).filter(|pacer| *pacer != NO_PACER).map(|pacer| {
+                let ifb = objects.ifbs.keys().find(|ifb| numbers.get(*ifb) == Some(&pacer));
+                // A number that nothing of ours has is shown as such: packets are led into nowhere.
+                ifb.cloned().unwrap_or_else(|| format!("#{pacer}").parse().expect("a number is a name"))
+            });
+        }
+        Ok(())
+    }
+
+    /// The buckets of host ends and ifbs: all of ours, or those of the asked links that should have one.
+    fn add_buckets(&mut self, found: &mut observe::Found, wanted: &Objects, is_all: bool) -> Result<(), KernelError> {
+        let all = if is_all { self.shaper.all(&self.expected)? } else { BTreeMap::new() };
+        let observe::Found { objects, numbers } = found;
+        let mut bucket = |name: &IfName, wish: Option<Bucket>| -> Result<Option<Bucket>, KernelError> {
+            let Some(index) = numbers.get(name).copied() else { return Ok(None) };
+            let seen = match (is_all, wish) {
+                (true, _) => all.get(&index).copied(),
+                (false, Some(_)) => self.shaper.get(index, &self.expected)?,
+                (false, None) => None,
+            };
+            Ok(seen.map(|seen| seen.bucket(wish)))
+        };
+        for (name, veth) in &mut objects.veths {
+            veth.to_container = bucket(name, wanted.veths.get(name).and_then(|veth| veth.to_container))?;
+        }
+        for (name, ifb) in &mut objects.ifbs {
+            ifb.bucket = bucket(name, wanted.ifbs.get(name).and_then(|ifb| ifb.bucket))?;
         }
         Ok(())
     }

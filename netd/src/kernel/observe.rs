@@ -8,7 +8,7 @@ use std::{
 use netd_api::names::IfName;
 use netd_core::{
     mark,
-    objects::{Address, Bridge, Netns, Ns, Objects, Peer, Route, Sysctl, Veth},
+    objects::{Address, Bridge, Ifb, Netns, Ns, Objects, Peer, Route, Sysctl, Veth},
 };
 
 use super::{
@@ -22,11 +22,11 @@ use super::{
 /// From how many namespaces on a second thread pays for itself (each takes some 0.1 ms to look into).
 const WORTH_A_THREAD: usize = 64;
 
-/// What was found, and the numbers that the kernel has given the host ends.
+/// What was found, and the numbers that the kernel has given the host ends and the ifbs.
 pub(crate) struct Found {
     /// Links, addresses, routes, namespaces and sysctls; the rest is added by its own owners.
     pub(crate) objects: Objects,
-    /// Interface numbers of the veths' host ends.
+    /// Interface numbers of the veths' host ends and of the ifbs.
     pub(crate) numbers: BTreeMap<IfName, u32>,
 }
 
@@ -42,21 +42,26 @@ pub(crate) fn observe(host: &mut Rtnetlink, look: Look<'_>) -> Result<Found, Ker
     let is_ours = |link: &Seen, wanted: bool| {
         link.group == mark::GROUP && link.name != mark::ANCHOR && (wanted || matches!(look, Look::Everything(_)))
     };
-    let mut host_ends = BTreeMap::new();
+    let (mut host_ends, mut numbers) = (BTreeMap::new(), BTreeMap::new());
     for link in &links {
         let Some(name) = name_of.get(&link.index) else { continue };
         match link.kind {
             Kind::Bridge if is_ours(link, wanted.bridges.contains_key(name)) => {
                 if let Some(mac) = link.mac {
-                    objects.bridges.insert(name.clone(), Bridge { mac, mtu: link.mtu, up: link.up, promiscuous: false });
+                    objects.bridges.insert(name.clone(), Bridge { mac, mtu: link.mtu, up: link.up, promiscuous: link.promiscuous });
                     host_addresses(host, &mut objects, wanted, name, link.index)?;
                 }
             }
             Kind::Veth if is_ours(link, wanted.veths.contains_key(name)) => {
                 if let Some(veth) = host_end(host, link, &name_of)? {
                     host_ends.insert(name.clone(), link);
+                    numbers.insert(name.clone(), link.index);
                     objects.veths.insert(name.clone(), veth);
                 }
+            }
+            Kind::Ifb if is_ours(link, wanted.ifbs.contains_key(name)) => {
+                objects.ifbs.insert(name.clone(), Ifb { up: link.up, bucket: None });
+                numbers.insert(name.clone(), link.index);
             }
             _ => {}
         }
@@ -76,14 +81,13 @@ pub(crate) fn observe(host: &mut Rtnetlink, look: Look<'_>) -> Result<Found, Ker
     for inside in look_inside(&within)? {
         inside.join(&mut objects, wanted, &within, &host_ends);
     }
-    let numbers = host_ends.into_iter().map(|(name, link)| (name, link.index)).collect();
     Ok(Found { objects, numbers })
 }
 
 /// The links that are wanted by name, and nothing else.
 fn named(host: &mut Rtnetlink, wanted: &Objects) -> Result<Vec<Seen>, KernelError> {
     let bridges = wanted.veths.values().filter_map(|veth| veth.bridge.as_ref());
-    let names: BTreeSet<&IfName> = wanted.bridges.keys().chain(wanted.veths.keys()).chain(bridges).collect();
+    let names: BTreeSet<&IfName> = wanted.bridges.keys().chain(wanted.veths.keys()).chain(wanted.ifbs.keys()).chain(bridges).collect();
     let mut links = Vec::with_capacity(names.len());
     for name in names {
         links.extend(link::get(host, name)?);

@@ -23,6 +23,7 @@ use crate::kernel::{
 };
 
 /// Message types that netlink-packet-route does not decode, or not for every stranger's qdisc (linux/rtnetlink.h).
+const NEWQDISC: u16 = 36;
 const DELQDISC: u16 = 37;
 const DELTFILTER: u16 = 45;
 const NEWNETCONF: u16 = 80;
@@ -63,10 +64,11 @@ impl Links {
     /// Hears one message, of our namespace or of another.
     pub(super) fn hear(&mut self, ns: Option<i32>, part: &Part<'_>, expected: &Expected) -> Option<String> {
         match (part.kind, ns) {
-            (DELQDISC, None) => return self.qdisc_gone(part.payload, expected),
+            (DELQDISC, None) => return self.qdisc_gone(part, expected),
+            (NEWQDISC, None) => return self.bucket_changed(part, expected),
             (DELTFILTER, None) => return filter_gone(part.payload),
             (NEWNETCONF, None) => return self.netconf(part.payload, expected),
-            (DELQDISC | DELTFILTER | NEWNETCONF, Some(_)) => return None,
+            (NEWQDISC | DELQDISC | DELTFILTER | NEWNETCONF, Some(_)) => return None,
             _ => {}
         }
         let message = netlink::decode(part.kind, part.payload)?;
@@ -243,11 +245,21 @@ impl Links {
         self.hosts.get(&index).is_some_and(|link| link.group == mark::GROUP)
     }
 
-    fn qdisc_gone(&self, payload: &[u8], expected: &Expected) -> Option<String> {
-        let index = word(payload, 4)?;
-        let link = self.hosts.get(&index).filter(|link| link.group == mark::GROUP)?;
-        let lost = word(payload, 8)? == CLSACT && !expected.deletes(index);
-        lost.then(|| format!("clsact was removed from {}", link.name))
+    fn qdisc_gone(&self, part: &Part<'_>, expected: &Expected) -> Option<String> {
+        let index = word(part.payload, 4)?;
+        let link = self.hosts.get(&index).filter(|link| link.group == mark::GROUP && !expected.deletes(index))?;
+        match word(part.payload, 8)? {
+            CLSACT => Some(format!("clsact was removed from {}", link.name)),
+            mark::BUCKET_HANDLE if !expected.is_ours(part.port) => Some(format!("the bucket was removed from {}", link.name)),
+            _ => None,
+        }
+    }
+
+    /// Somebody's `tc qdisc change` tells only of what is there now.
+    fn bucket_changed(&self, part: &Part<'_>, expected: &Expected) -> Option<String> {
+        let link = self.hosts.get(&word(part.payload, 4)?).filter(|link| link.group == mark::GROUP)?;
+        let changed = word(part.payload, 8)? == mark::BUCKET_HANDLE && !expected.is_ours(part.port);
+        changed.then(|| format!("the bucket of {} was changed", link.name))
     }
 
     fn netconf(&self, payload: &[u8], expected: &Expected) -> Option<String> {
@@ -282,6 +294,7 @@ fn is_same(one: &Seen, other: &Seen) -> bool {
         && one.mtu == other.mtu
         && one.master == other.master
         && one.alias == other.alias
+        && (one.kind != Kind::Bridge || one.promiscuous == other.promiscuous)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -115,3 +115,25 @@ fn strangers_links_count_only_when_they_have_an_address_and_repetitions_never() 
     assert!(case.hears(None, NEWLINK, 0, &veth(3, 0, true)).is_some());
     assert!(case.hears(None, DELADDR, 0, &address(3)).is_some());
 }
+
+/// A notification about what stands at the root of link 5, as far as it is looked at: `struct tcmsg`.
+fn qdisc(case: &mut Case, kind: u16, port: u32, handle: u32) -> Option<String> {
+    let payload: Vec<u8> = [0, 5, handle, u32::MAX, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+    case.links.hear(None, &Part { kind, flags: 0, sequence: 0, port, payload: &payload }, &case.expected)
+}
+
+#[test]
+fn somebody_who_takes_or_changes_a_bucket_is_heard_and_we_are_not() {
+    let mut case = Case::new();
+    case.expected.port(9);
+    assert_eq!(qdisc(&mut case, DELQDISC, 7, mark::BUCKET_HANDLE), None, "a link that is not known");
+    case.hears(None, NEWLINK, 0, &veth(5, mark::GROUP, true));
+    for kind in [NEWQDISC, DELQDISC] {
+        assert_eq!(qdisc(&mut case, kind, 9, mark::BUCKET_HANDLE), None, "our own doing");
+        assert_eq!(qdisc(&mut case, kind, 7, 0x8001_0000), None, "a stranger's queue");
+    }
+    assert_eq!(qdisc(&mut case, DELQDISC, 7, mark::BUCKET_HANDLE), Some("the bucket was removed from veth5".to_owned()));
+    assert_eq!(qdisc(&mut case, NEWQDISC, 7, mark::BUCKET_HANDLE), Some("the bucket of veth5 was changed".to_owned()));
+    case.expected.deletion(5, "veth5");
+    assert_eq!(qdisc(&mut case, DELQDISC, 0, mark::BUCKET_HANDLE), None, "it goes with its link");
+}
