@@ -2,6 +2,7 @@
 //! Never decides whether a figure is good enough; it prints the goal beside it, and says by its exit status whether all goals were met.
 
 mod attach;
+mod cni;
 mod floor;
 mod idle;
 mod linear;
@@ -13,7 +14,7 @@ mod table;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle [--quick]";
+const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle|cni [--quick]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,8 +25,10 @@ fn main() -> ExitCode {
         Some(&"publish") => publish::run(quick),
         Some(&"restart") => restart::run(quick),
         Some(&"idle") => idle::run(quick),
-        // Not for people: the kernel's floor, in the private host where another process of this program started it.
+        Some(&"cni") => cni::run(quick),
+        // Not for people: the kernel's floor, and what runs plugins, in the private host where another process of this program started them.
         Some(&"floor") => return floor::serve(&words[1..]),
+        Some(&"cni-driver") => return cni::serve(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -65,17 +65,7 @@ impl Stand {
 
     /// The floor in this host, on the same bridge.
     pub(crate) fn floor(&self) -> Floor {
-        // There already is no error.
-        self.lab.host().run("nft", &["add", "table", "ip", "floor"]);
-        self.lab
-            .host()
-            .run("nft", &["add", "map", "ip", "floor", "ports", "{ type inet_proto . inet_service : ipv4_addr . inet_service; }"]);
-        let program = std::env::current_exe().expect("a program knows its file");
-        let mut command = self.lab.host().command(program.to_str().expect("a path in UTF-8"));
-        command.args(["floor", &self.bridge]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("this program can be started again");
-        let (orders, answers) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        Floor { child, orders, answers: BufReader::new(answers) }
+        Floor::on(&self.lab, &self.bridge)
     }
 }
 
@@ -99,12 +89,33 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
+    /// Starts it on a bridge of a host.
+    pub(crate) fn on(lab: &Lab, bridge: &str) -> Self {
+        // There already is no error.
+        lab.host().run("nft", &["add", "table", "ip", "floor"]);
+        for (map, target) in [("ports", "ipv4_addr"), ("ports6", "ipv6_addr")] {
+            let kind = format!("{{ type inet_proto . inet_service : {target} . inet_service; }}");
+            lab.host().run("nft", &["add", "map", "ip", "floor", map, &kind]);
+        }
+        let program = std::env::current_exe().expect("a program knows its file");
+        let mut command = lab.host().command(program.to_str().expect("a path in UTF-8"));
+        command.args(["floor", bridge]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program can be started again");
+        let (orders, answers) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        Self { child, orders, answers: BufReader::new(answers) }
+    }
+
     /// Carries an order out and gives its milliseconds, as that process measured them.
     pub(crate) fn does(&mut self, order: &str, number: usize) -> f64 {
-        writeln!(self.orders, "{order} {number}").expect("the floor listens");
+        self.says(&format!("{order} {number}"))
+    }
+
+    /// The same, for an order of more words.
+    pub(crate) fn says(&mut self, order: &str) -> f64 {
+        writeln!(self.orders, "{order}").expect("the floor listens");
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the floor answers");
-        line.trim().parse().unwrap_or_else(|_| panic!("the floor ended at {order} {number}"))
+        line.trim().parse().unwrap_or_else(|_| panic!("the floor ended at {order}"))
     }
 }
 

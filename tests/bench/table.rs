@@ -38,8 +38,14 @@ pub(crate) struct Goals {
 impl Goals {
     /// Prints whether a figure is at most what it should be.
     pub(crate) fn at_most(&mut self, what: &str, figure: f64, most: f64, unit: &str) {
-        let met = figure <= most;
-        println!("  {} {what}: {figure:.2}{unit}, goal at most {most:.2}{unit}", if met { "met   " } else { "MISSED" });
+        self.note(figure <= most, what, &format!("{figure:.2}{unit}, goal at most {most:.2}{unit}"));
+    }
+    /// Prints whether a figure is at least what it should be.
+    pub(crate) fn at_least(&mut self, what: &str, figure: f64, least: f64, unit: &str) {
+        self.note(figure >= least, what, &format!("{figure:.2}{unit}, goal at least {least:.2}{unit}"));
+    }
+    fn note(&mut self, met: bool, what: &str, figures: &str) {
+        println!("  {} {what}: {figures}", if met { "met   " } else { "MISSED" });
         if !met {
             self.missed.push(what.to_owned());
         }

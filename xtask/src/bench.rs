@@ -11,7 +11,8 @@ use crate::workspace::{Profile, Workspace};
 pub(crate) fn run(workspace: &Workspace, name: &str, args: &[String]) -> Result<ExitCode> {
     shell::must_be_root(&format!("bench {name}"))?;
     setup::run(workspace, &[Need::Toolchain, Need::Programs, Need::Runtimes], Words::Changes)?;
-    shell::run(&mut workspace.cargo(&["build", "--quiet", "--release", "--package", "netd", "--package", "netctl"]))?;
+    let packages = ["-p", "netd", "-p", "netctl", "-p", "cni-plugin"];
+    shell::run(workspace.cargo(&["build", "--quiet", "--release"]).args(packages))?;
     let mut bench = workspace.cargo(&["run", "--quiet", "--release", "--package", "netd-tests", "--bin", "bench", "--", name]);
     shell::run_to_end(bench.args(args).env("NETD_BIN_DIR", workspace.binaries(Profile::Release)))
 }
