@@ -34,7 +34,7 @@ impl Variables {
     }
 
     fn text(&self, name: &str) -> Result<&str, CniError> {
-        self.0.get(name).map_or(Ok(""), |value| value.to_str().ok_or_else(|| bad(name, "is no UTF-8")))
+        self.0.get(name).map_or(Ok(""), |value| value.to_str().ok_or_else(|| bad(name, "no UTF-8")))
     }
 }
 
@@ -144,7 +144,7 @@ fn well_formed(variables: &Variables) -> Result<(&str, &str), CniError> {
     if !is_word(container) {
         return Err(bad(
             "CNI_CONTAINERID",
-            "has invalid characters in containerID: use A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit",
+            "invalid characters in containerID: use A-Z, a-z, 0-9, '_', '.' and '-', the first a letter or digit",
         ));
     }
     let ifname = variables.text("CNI_IFNAME")?;
@@ -163,7 +163,7 @@ pub fn is_word(text: &str) -> bool {
 }
 
 fn bad(name: &str, why: &str) -> CniError {
-    CniError::new(BAD_ENVIRONMENT, format!("{name} {why}"))
+    CniError::new(BAD_ENVIRONMENT, format!("{name}: {why}"))
 }
 
 /// What CNI_ARGS says; what we do not know is passed over.
@@ -188,7 +188,7 @@ impl Args {
         let mut given = BTreeMap::new();
         for pair in variables.text("CNI_ARGS")?.split(';').filter(|pair| !pair.trim().is_empty()) {
             let (key, value) =
-                pair.split_once('=').ok_or_else(|| bad("CNI_ARGS", &format!("has an invalid pair {:?}; write K=V;K=V", short(pair))))?;
+                pair.split_once('=').ok_or_else(|| bad("CNI_ARGS", &format!("an invalid pair {:?}; write K=V;K=V", short(pair))))?;
             given.insert(key.trim(), value.trim());
         }
         let value = |key| given.get(key).copied().filter(|value: &&str| !value.is_empty());
@@ -196,7 +196,7 @@ impl Args {
             |key| value(key).into_iter().flat_map(|list| list.split(',')).map(|one| one.trim().to_owned()).filter(|one| !one.is_empty());
         // Policies are chosen by the namespace, so a wrong one must not become the default one.
         let namespace = value("K8S_POD_NAMESPACE")
-            .map(|text| text.parse::<Namespace>().map_err(|why| bad("CNI_ARGS", &format!("has a bad K8S_POD_NAMESPACE: {why}"))))
+            .map(|text| text.parse::<Namespace>().map_err(|why| bad("CNI_ARGS", &format!("a bad K8S_POD_NAMESPACE: {why}"))))
             .transpose()?;
         // A name is for people: one that cannot be ours is left out.
         let name = value("K8S_POD_NAME").and_then(|pod| match &namespace {
