@@ -1,5 +1,6 @@
 //! What can be typed: the doc comments are the help. Never decides what a word leads to; `ask.rs` does.
 
+pub(crate) mod cni;
 pub(crate) mod container;
 pub(crate) mod network;
 pub(crate) mod value;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use netd_api::{DEFAULT_SOCKET, names::ContainerName, publish::PublishSpec};
 
+use cni::CniCommand;
 use container::ContainerCommand;
 use network::NetworkCommand;
 
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     Plan,
     /// Remove every network, container and published port, and every kernel object that netd made
     Cleanup(Cleanup),
+    /// Install netd's CNI plugin for container runtimes, and remove it
+    #[command(subcommand)]
+    Cni(CniCommand),
     /// Print the completion script for a shell
     Completion(Completion),
     /// Write the manual pages of netctl and its commands into a directory

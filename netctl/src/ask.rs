@@ -10,6 +10,7 @@ use netd_api::{
 
 use crate::args::{
     Cleanup, Command,
+    cni::CniCommand,
     container::{Attach, ContainerCommand, Create, Set, Wish},
     network::{self, NetworkCommand},
     value::{self, Label, LabelEdit},
@@ -24,6 +25,8 @@ pub(crate) enum Task {
     Cleanup(Consent),
     /// Becomes a command in a container's network.
     Exec(ContainerName, Vec<OsString>),
+    /// Installs the CNI plugin, or removes it.
+    Cni(CniCommand),
     /// Prints a shell's completion.
     Completion(clap_complete::Shell),
     /// Writes manual pages.
@@ -67,6 +70,7 @@ pub(crate) fn task(command: Command) -> Result<Task, Contradiction> {
         Command::Plan => Task::Ask(vec![Request::Plan], Show::Detail),
         Command::Cleanup(Cleanup { yes: true }) => Task::Cleanup(Consent::Given),
         Command::Cleanup(Cleanup { yes: false }) => Task::Cleanup(Consent::ToBeAsked),
+        Command::Cni(command) => Task::Cni(command),
         Command::Completion(args) => Task::Completion(args.shell),
         Command::Man(args) => Task::Man(args.dir),
     })

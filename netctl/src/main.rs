@@ -3,6 +3,7 @@
 
 mod args;
 mod ask;
+mod cni;
 mod exec;
 mod failure;
 mod netns;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Task::Ask(requests, show) => ask(&client, requests, show, global.output),
         Task::Cleanup(consent) => cleanup(&client, consent, global.output),
         Task::Exec(container, command) => enter(&client, container, &command),
+        Task::Cni(command) => cni(&command, global.output),
         Task::Completion(shell) => completion(shell),
         Task::Man(dir) => manual(&dir),
     };
@@ -101,6 +103,22 @@ fn enter(client: &Client, container: ContainerName, command: &[std::ffi::OsStrin
         Reply::Container(view) => match exec::exec(&view, command)? {},
         _ => Err(Failure { status: FAILED, what: "netd's answer is not about a container".to_owned(), hint: String::new() }),
     }
+}
+
+/// The paths that were written or removed.
+fn cni(command: &args::cni::CniCommand, output: Output) -> Result<ExitCode, Failure> {
+    let done = cni::run(command)?;
+    match output {
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&done.json).map_err(|error| Failure::of(&error, FAILED, ""))?;
+            write((text + "\n").as_bytes())?;
+        }
+        Output::Table => write(done.text.as_bytes())?,
+    }
+    for note in done.notes {
+        tell(&format!("note: {}", show::printable(&note)));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn completion(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
