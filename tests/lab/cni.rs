@@ -82,8 +82,9 @@ impl<'lab> Cni<'lab> {
 
     /// A new sandbox: its namespace is made, and nothing is attached.
     pub fn sandbox(&self, id: &str) -> Sandbox<'lab> {
-        let name = &id[..id.len().min(60)];
-        self.sandbox_at(id, self.lab.stranger(name), &format!("/run/netns/{name}"))
+        // As long as a file's name is looked at comfortably; ids have 64 bytes.
+        let path = format!("/run/netns/{}", self.lab.stranger(&id[..id.len().min(12)]));
+        self.sandbox_at(id, self.lab.at(id, &path), &path)
     }
 
     /// A sandbox with a namespace that is there already.

@@ -41,8 +41,9 @@ impl Lab {
     #[track_caller]
     pub fn container(&self, name: &str) -> Container<'_> {
         let name: ContainerName = parsed(name);
-        let Reply::Container(view) = self.done(&Request::Container(name)) else { panic!("a container was asked for") };
-        Container::new(self, &view)
+        let Reply::Container(view) = self.done(&Request::Container(name.clone())) else { panic!("a container was asked for") };
+        // By an id too, where another has the name.
+        Container { name, ..Container::new(self, &view) }
     }
 
     /// All published ports.

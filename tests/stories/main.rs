@@ -3,6 +3,11 @@
 mod announce;
 mod boot;
 mod cli;
+mod cni;
+mod cni_addresses;
+mod cni_chain;
+mod cni_names;
+mod cni_ports;
 mod containers;
 mod crash;
 mod datapath;
