@@ -66,7 +66,7 @@ impl<'lab> Containerd<'lab> {
     pub fn starts(&self) {
         let log = File::options().append(true).create(true).open(self.log_path()).expect("the scratch directory can be written");
         let mut command = self.pen.command("containerd");
-        command.args(["--config", "/run/containerd.toml"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(["--config", "/run/containerd.toml", "--log-level", "warn"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().unwrap_or_else(|why| panic!("cannot run containerd: {why}; install it first: cargo xtask setup"));
         *self.child.lock().expect("nobody panics with it in hand") = Some(child);
         let ready = || self.cri.conditions().ok().filter(|all| all.len() == 2 && all.iter().all(|one| one.status));
@@ -80,14 +80,10 @@ impl<'lab> Containerd<'lab> {
         child.wait().expect("it is our child");
     }
 
-    /// Kills it and all that runs by it, and takes its folders away: nobody is left who could send a DEL.
+    /// Kills it and all that runs by it: nobody is left who could send a DEL.
     pub fn loses_all(&self) {
         self.kill9();
         self.pen.empties();
-        let lost = ["/run/containerd", "/var/lib/containerd"].map(|folder| self.lab.host().path(folder));
-        for folder in &lost {
-            self.lab.host().run("umount", &["--recursive", "--quiet", "--lazy", &folder.to_string_lossy()]);
-        }
     }
 
     /// All that it logged.

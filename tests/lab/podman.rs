@@ -47,6 +47,8 @@ impl Lab {
     pub fn podman(&self, lists: &[&Conflist]) -> Podman<'_> {
         self.installs(lists);
         fs::write(self.host().path("/run/containers.conf"), CONFIGURATION).expect("/run is private");
+        // Its locks, which all podmans of a machine share, are here.
+        self.host().run("mount", &["-t", "tmpfs", "tmpfs", "/dev/shm"]);
         let podman = Podman { lab: self, pen: Pen::made(self.host().clone()) };
         podman.does(["import", "--quiet", "--change", "CMD [\"/bin/sleep\",\"1000000\"]", &self.root_tar().to_string_lossy(), IMAGE]);
         podman
@@ -129,8 +131,10 @@ impl<'lab> Podman<'lab> {
         }
     }
 
-    /// What runs is forgotten, as after a reboot: all that podman wrote below `/run` about it.
+    /// What runs is forgotten, as after a reboot: all that podman and crun wrote below `/run` about it.
     pub fn forgets_what_runs(&self) {
-        fs::remove_file(self.lab.host().path("/run/libpod/alive")).expect("podman ran before");
+        for folder in ["/run/libpod", "/run/crun"] {
+            fs::remove_dir_all(self.lab.host().path(folder)).expect("podman ran before");
+        }
     }
 }
