@@ -27,3 +27,11 @@ fn a_connection_is_as_it_should_be_if_it_is_led_where_a_new_one_would_be() {
     now.remove(&published(None, "10.4.0.2"));
     assert_eq!(target(&now, "192.0.2.1"), None);
 }
+
+#[test]
+fn the_ports_of_connections_are_read_from_the_kernels_text() {
+    let text = "ipv4     2 tcp      6 117 SYN_SENT src=10.4.0.2 dst=192.0.2.2 sport=49152 dport=5001 [UNREPLIED] src=192.0.2.2 dst=10.4.0.2 sport=5001 \
+                dport=49152 mark=0 zone=0 use=2\nipv6     10 icmpv6   58 28 src=fd00::2 dst=fd00::1 type=128 code=0 id=7 src=fd00::1 dst=fd00::2 \
+                type=129 code=0 id=7 mark=0 zone=0 use=2\n";
+    assert_eq!(ports_in(text), BTreeSet::from([5001, 49152]));
+}
