@@ -12,7 +12,7 @@ use std::{
 
 use netd_api::{
     addr::Family,
-    cni::{CniAdd, CniAdded, CniAddedAddress, CniCheck, CniGc, CniKey, CniReadiness, CniRoute, CniStatus},
+    cni::{Addressing, CniAdd, CniAdded, CniAddedAddress, CniCheck, CniGc, CniKey, CniNetwork, CniReadiness, CniRoute, CniStatus},
     fault::{Code, Fault},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     view::Trouble,
@@ -48,6 +48,11 @@ pub fn add(desired: &Desired, add: &CniAdd, context: Context<'_>) -> Result<Chan
             .hint("give the path of one as CNI_NETNS")
     })?;
     possible(add)?;
+    let brings = matches!(&add.network, CniNetwork::Inline(inline) if inline.addressing == Addressing::Brought);
+    if brings && add.addresses.is_empty() {
+        return Err(Fault::new(Code::BadAddress, format!("cannot attach {id}: its configuration's IPAM gave it no address"))
+            .hint("see what the IPAM plugin says, or leave `ipam` out for a segment without IP"));
+    }
     let before = desired.containers().get(id);
     if let Some(other) = before.filter(|other| !matches!(other.origin, Origin::Cni { .. })) {
         return Err(Fault::new(Code::Exists, format!("cannot attach {id}: netd has a container of that name, which no runtime brought"))
@@ -246,12 +251,12 @@ pub fn added(desired: &Desired, key: &CniKey, host: &Host) -> Option<CniAdded> {
             .iter()
             .map(|net| CniAddedAddress { net: *net, gateway: network.pool_of(*net).and_then(|pool| pool.gateway) })
             .collect(),
-        routes: routes.map(told).collect(),
+        routes: routes.map(|route| told(&route)).collect(),
     })
 }
 
 /// A route in the runtime's words; what is the default is left out.
-fn told(route: Route) -> CniRoute {
+fn told(route: &Route) -> CniRoute {
     let other = |value: u32, default: u32| (value != default).then_some(value);
     CniRoute {
         dst: route.dst,
@@ -342,3 +347,6 @@ fn serves(route: &Route, asked: &CniRoute, ifname: &IfName) -> bool {
 fn list(nets: &[ipnet::IpNet]) -> String {
     if nets.is_empty() { "none".to_owned() } else { nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ") }
 }
+
+#[cfg(test)]
+mod tests;

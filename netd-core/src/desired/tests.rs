@@ -59,6 +59,22 @@ fn request() -> impl Strategy<Value = (Request, u64)> {
         (0..6_u8, 1..9_u16).prop_map(move |(c, port)| Request::Publish(name(c), format!("0.0.0.0:{port}:1").parse().unwrap())),
         (0..6_u8).prop_map(move |c| Request::Unpublish(name(c), None)),
         (0..6_u8).prop_map(move |c| Request::ChangeContainer(name(c), json(r#"{"labels":{"a":"b"}}"#))),
+        (0..6_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<bool>()).prop_map(|(c, n, form, named, ports)| {
+            let subnets = [r#"[{"subnet":"10.7.0.0/24"}]"#, r#"[{"subnet":"10.7.0.0/24"}],[{"subnet":"fd00:7::/64"}]"#, ""][usize::from(form)];
+            let inline = format!(r#"{{"inline":{{"gateway":true,"hairpin":false,"icc":true,"addressing":{{"sets":[{subnets}]}}}}}}"#);
+            let network = if named { format!(r#"{{"named":"n{n}"}}"#) } else { inline };
+            let ports = if ports { r#"["80:80","53:53/udp"]"# } else { "[]" };
+            Request::CniAdd(json(&format!(
+                r#"{{"key":{{"config":"f{n}","container":"s{c}","ifname":"eth{n}"}},"netns":"/x","name":"c{}","network":{network},"publish":{ports}}}"#,
+                c / 2
+            )))
+        }),
+        (0..6_u8, 0..3_u8).prop_map(|(c, n)| Request::CniDel(json(&format!(
+            r#"{{"config":"f{n}","container":"s{c}","ifname":"eth{n}"}}"#
+        )))),
+        (0..6_u8, 0..3_u8).prop_map(|(c, n)| Request::CniGc(json(&format!(
+            r#"{{"config":"f{n}","valid":[{{"container":"s{c}","ifname":"eth{n}"}}]}}"#
+        )))),
         Just(Request::PruneNetworks),
         Just(Request::Cleanup),
     ];

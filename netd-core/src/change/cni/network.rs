@@ -238,11 +238,11 @@ impl Description<'_> {
                 placed.push((range.subnet, self.ends(range)?));
             }
             let mut subnets: Vec<Subnet> = Vec::new();
-            ranges.iter().for_each(|range| {
+            for range in ranges {
                 if !subnets.contains(&range.subnet) {
-                    subnets.push(range.subnet)
+                    subnets.push(range.subnet);
                 }
-            });
+            }
             for subnet in subnets {
                 let runs: Vec<(u128, u128)> = placed.iter().filter(|(of, _)| *of == subnet).map(|(_, ends)| *ends).collect();
                 let shares =
