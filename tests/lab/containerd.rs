@@ -15,7 +15,7 @@ use crate::{
     image::IMAGE,
     netctl::{Said, said},
     pen::Pen,
-    wait::eventually,
+    wait::{PATIENCE, poll},
 };
 
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -45,10 +45,10 @@ pub struct Containerd<'lab> {
 pub struct Pod(PodSandboxConfig);
 
 impl Lab {
-    /// containerd with an image, and with this list in `/etc/cni/net.d`.
+    /// containerd with an image, and with these lists in `/etc/cni/net.d`; pods are attached by the first.
     #[track_caller]
-    pub fn containerd(&self, list: &Conflist) -> Containerd<'_> {
-        self.installs(&[list]);
+    pub fn containerd(&self, lists: &[&Conflist]) -> Containerd<'_> {
+        self.installs(lists);
         fs::write(self.host().path("/run/containerd.toml"), CONFIGURATION).expect("/run is private");
         let containerd =
             Containerd { lab: self, child: Mutex::default(), cri: Cri(self.host().path(SOCKET)), pen: Pen::made(self.host().clone()) };
@@ -61,7 +61,16 @@ impl Lab {
 }
 
 impl<'lab> Containerd<'lab> {
-    /// Starts it, and waits until it and its network are ready.
+    /// Whether it could attach a pod.
+    pub fn has_network(&self) -> bool {
+        self.is("NetworkReady")
+    }
+
+    fn is(&self, condition: &str) -> bool {
+        self.cri.conditions().is_ok_and(|all| all.iter().any(|one| one.r#type == condition && one.status))
+    }
+
+    /// Starts it, and waits until it is ready.
     #[track_caller]
     pub fn starts(&self) {
         let log = File::options().append(true).create(true).open(self.log_path()).expect("the scratch directory can be written");
@@ -69,8 +78,7 @@ impl<'lab> Containerd<'lab> {
         command.args(["--config", "/run/containerd.toml", "--log-level", "warn"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().unwrap_or_else(|why| panic!("cannot run containerd: {why}; install it first: cargo xtask setup"));
         *self.child.lock().expect("nobody panics with it in hand") = Some(child);
-        let ready = || self.cri.conditions().ok().filter(|all| all.len() == 2 && all.iter().all(|one| one.status));
-        eventually(&format!("containerd is ready\n{}", self.log()), ready);
+        assert!(poll(PATIENCE, || self.is("RuntimeReady").then_some(())).is_some(), "containerd is not ready: {}", self.log());
     }
 
     /// Kills it; its shims and what runs in them stay.

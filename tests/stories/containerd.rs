@@ -4,6 +4,7 @@ use lab::{
     HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6,
     cni::Conflist,
     containerd::{Containerd, Pod},
+    eventually,
 };
 use serde_json::json;
 
@@ -36,7 +37,7 @@ fn containerd_runs_here_with_the_reference_plugins() {
         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.96.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]},
     });
     let ports = json!({"type": "portmap", "capabilities": {"portMappings": true}});
-    let containerd = lab.containerd(&Conflist::of("pods", bridge).then(ports).version("1.0.0"));
+    let containerd = lab.containerd(&[&Conflist::of("pods", bridge).then(ports).version("1.0.0")]);
     let shown = containerd.ctr_runs("one", &["ip", "-4", "address", "show", "dev", "eth0"]);
     assert!(shown.contains("inet 10.96.0.2/24"), "{shown}");
     let id = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
@@ -49,7 +50,7 @@ fn containerd_runs_here_with_the_reference_plugins() {
 #[test]
 fn a_container_of_ctr_has_an_address_and_gives_it_back() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let shown = containerd.ctr_runs("one", &["ip", "address", "show", "dev", "eth0"]);
     assert!(shown.contains("inet 10.96.0.") && shown.contains("inet6 fd96::"), "{shown}");
     expect_forgotten(&lab);
@@ -62,7 +63,7 @@ fn a_container_of_ctr_has_an_address_and_gives_it_back() {
 #[test]
 fn a_pod_has_the_addresses_name_and_host_port_that_netd_knows() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let id = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
     expect_same_addresses(&lab, &containerd, &id, "shop/web");
     let web = containerd.station(&id);
@@ -98,7 +99,7 @@ fn a_pod_has_the_addresses_name_and_host_port_that_netd_knows() {
 #[test]
 fn the_newer_of_two_sandboxes_of_a_pod_has_the_name() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let pod = Pod::named("shop", "web");
     let older = containerd.runs(&pod);
     let newer = containerd.runs(&pod.again());
@@ -115,7 +116,7 @@ fn the_newer_of_two_sandboxes_of_a_pod_has_the_name() {
 #[test]
 fn two_pods_cannot_have_one_host_port_and_the_second_learns_why() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let id = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
     let refused = containerd.refuses(&Pod::named("shop", "other").port(8080, 80));
     assert!(refused.contains("8080") && refused.contains("shop/web"), "{refused}");
@@ -134,7 +135,7 @@ fn two_pods_cannot_have_one_host_port_and_the_second_learns_why() {
 #[test]
 fn annotations_of_a_pod_bound_its_bandwidth() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let slow = Pod::named("shop", "slow").annotation("kubernetes.io/ingress-bandwidth", "10M");
     let id = containerd.runs(&slow.annotation("kubernetes.io/egress-bandwidth", "20M"));
     let shown = lab.here().run("tc", &["qdisc", "show"]);
@@ -150,7 +151,7 @@ fn annotations_of_a_pod_bound_its_bandwidth() {
 #[test]
 fn pods_outlive_a_killed_containerd_and_restarts_of_netd() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let id = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
     let web = containerd.station(&id);
     web.serves(80);
@@ -179,7 +180,7 @@ fn pods_outlive_a_killed_containerd_and_restarts_of_netd() {
 #[test]
 fn what_a_lost_containerd_left_is_collected() {
     let lab = Lab::new();
-    let containerd = lab.containerd(&pods());
+    let containerd = lab.containerd(&[&pods()]);
     let kept = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
     // `ctr` never sends a DEL for what it starts in the background.
     containerd.ctr(["run", "--detach", "--cni", "--cpu-shares", "0", lab::image::IMAGE, "job"]).expect_done();
@@ -194,5 +195,24 @@ fn what_a_lost_containerd_left_is_collected() {
     lab.cni().collects(&pods().version("1.1.0"), &[]).expect("GC is heard");
     expect_forgotten(&lab);
     lab.sweeps_namespaces();
+    lab.ends_clean();
+}
+
+#[test]
+fn what_netctl_installs_is_all_that_containerd_needs() {
+    let lab = Lab::new();
+    let containerd = lab.containerd(&[]);
+    assert!(!containerd.has_network(), "nothing is installed");
+    lab.netctl(["cni", "install"]).expect_done();
+    // containerd watches the folder.
+    eventually("containerd has a network", || containerd.has_network().then_some(()));
+    let id = containerd.runs(&Pod::named("shop", "web").port(8080, 80));
+    let web = containerd.station(&id);
+    web.serves(80);
+    lab.outside().fetches((HOST_V4, 8080)).expect_from(&web);
+    let listed = lab.netctl(["container", "ls"]).expect_done();
+    assert!(listed.lines().any(|line| line.starts_with("shop/web ")), "{listed}");
+    containerd.removes(&id);
+    expect_forgotten(&lab);
     lab.ends_clean();
 }

@@ -151,6 +151,10 @@ fn podman_may_choose_addresses() {
     podman.does(["run", "--detach", "--name", "web", "--ip", "10.88.7.7", "--mac-address", "02:00:00:00:77:07", IMAGE]);
     assert_eq!(expect_same_address(&lab, &podman, "web", "podman"), "10.88.7.7");
     assert_eq!(podman.station("web").mac("eth0"), [2, 0, 0, 0, 0x77, 7]);
+    // podman says a static address twice then.
+    podman.does(["network", "reload", "web"]);
+    assert_eq!(expect_same_address(&lab, &podman, "web", "podman"), "10.88.7.7");
+    assert_eq!(podman.station("web").mac("eth0"), [2, 0, 0, 0, 0x77, 7]);
     let taken = podman.runs(["run", "--name", "other", "--ip", "10.88.7.7", IMAGE]).expect_failed(126);
     assert!(taken.contains("10.88.7.7") && taken.contains("web"), "the refusal does not say who has it: {taken}");
     let outside = podman.runs(["run", "--name", "another", "--ip", "10.99.7.7", IMAGE]).expect_failed(126);
@@ -290,5 +294,77 @@ fn podman_lists_shows_reloads_and_removes_our_networks() {
     assert!(!lab.host().path("/etc/cni/net.d/11-front.conflist").exists());
     // podman removed its file; netd's network is netd's.
     lab.netctl(["network", "rm", "front"]).expect_done();
+    lab.ends_clean();
+}
+
+#[test]
+fn ports_are_published_in_all_the_ways_that_podman_knows() {
+    let lab = Lab::new();
+    let podman = lab.podman(&[&default_list()]);
+    let one =
+        ["run", "--detach", "--name", "web", "--publish", "127.0.0.1:8081:80", "--publish", "9000-9002:90-92", "--publish", "80", IMAGE];
+    podman.does(one);
+    let web = podman.station("web");
+    web.serves(80).serves(92);
+    lab.here().fetches("127.0.0.1:8081").expect_from(&web);
+    lab.outside().tries((HOST_V4, 8081)).expect_refused();
+    lab.outside().fetches((HOST_V4, 9002)).expect_from(&web);
+    // A port of podman's choice.
+    let chosen = podman.does(["port", "web", "80/tcp"]);
+    let chosen = chosen.lines().filter_map(|line| line.strip_prefix("0.0.0.0:")?.parse().ok()).find(|port: &u16| *port != 8081);
+    lab.outside().fetches((HOST_V4, chosen.expect("podman chose one"))).expect_from(&web);
+    let shown = lab.netctl(["ports", "web"]).expect_done();
+    assert_eq!(shown.matches("/tcp").count(), 5, "{shown}");
+    podman.does(["rm", "--force", "--time", "0", "web"]);
+    expect_forgotten(&lab);
+    lab.ends_clean();
+}
+
+#[test]
+fn the_containers_of_a_pod_share_its_address_and_ports() {
+    let lab = Lab::new();
+    let podman = lab.podman(&[&default_list()]);
+    podman.does([
+        "pod",
+        "create",
+        "--name",
+        "shop",
+        "--infra-image",
+        IMAGE,
+        "--infra-command",
+        "/bin/sleep 1000000",
+        "--publish",
+        "8080:80",
+    ]);
+    podman.does(["run", "--detach", "--pod", "shop", "--name", "web", IMAGE]);
+    let shown = podman.does(["exec", "web", "ip", "-4", "address", "show", "dev", "eth0"]);
+    let known = lab.netctl_json(["container", "ls"]);
+    let address = known[0]["attachments"][0]["addresses"][0].as_str().expect("the pod is there");
+    assert!(known.as_array().is_some_and(|all| all.len() == 1) && shown.contains(address), "{known}: {shown}");
+    let infra = podman.does(["pod", "inspect", "--format", "{{.InfraContainerID}}", "shop"]);
+    let pod = podman.station(&infra);
+    pod.serves(80);
+    expect_published(&lab, 8080, &pod);
+    podman.does(["pod", "rm", "--force", "--time", "0", "shop"]);
+    expect_forgotten(&lab);
+    lab.ends_clean();
+}
+
+#[test]
+fn what_netctl_installs_is_all_that_podman_needs() {
+    let lab = Lab::new();
+    let podman = lab.podman(&[]);
+    lab.netctl(["cni", "install"]).expect_done();
+    podman.does(["run", "--detach", "--name", "web", "--network", "netd", "--publish", "8080:80", IMAGE]);
+    let web = podman.station("web");
+    web.serves(80);
+    lab.outside().fetches((HOST_V4, 8080)).expect_from(&web);
+    // On the same network as containers that netctl makes.
+    let db = lab.known_network("default").container("db").listens(5432);
+    web.fetches(db.v4(5432)).expect_from("db");
+    podman.does(["rm", "--force", "--time", "0", "web"]);
+    db.removed();
+    lab.netctl(["cni", "uninstall"]).expect_done();
+    assert_eq!(podman.runs(["network", "exists", "netd"]).status, 1);
     lab.ends_clean();
 }
