@@ -38,6 +38,7 @@ impl Place {
         self.0.path().join(name)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "every caller has just made it")]
     fn config(&self, more: Value) -> Value {
         let mut config = json!({
             "cniVersion": "1.1.0", "name": "blue", "type": "netd-cni", "patienceMs": 400,

@@ -10,7 +10,7 @@ use std::{
 };
 
 const NETWORK: &str = r#"{"name":"web","driver":"bridge","bridge":"nd-1","mtu":1500,"internal":false,"routed":[],"masquerade":true,"icc":true,
-    "subnets":[],"labels":{},"containers":[]}"#;
+    "subnets":[],"labels":{},"containers":[],"cni":false}"#;
 
 fn netctl(socket: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netctl"));

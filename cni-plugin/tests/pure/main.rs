@@ -43,6 +43,7 @@ fn refused(config: &Value) -> CniError {
     asked_with(config, &[], None).unwrap_err()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every caller has just made it")]
 fn config(more: Value) -> Value {
     let mut config = json!({ "cniVersion": "1.0.0", "name": "blue", "type": "netd-cni" });
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

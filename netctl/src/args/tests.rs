@@ -31,7 +31,8 @@ fn there_are_these_commands() {
     let expected = "netctl|netctl status|netctl network|netctl network create|netctl network ls|netctl network inspect|netctl network rm|\
         netctl network prune|netctl network connect|netctl network disconnect|netctl container|netctl container create|\
         netctl container attach|netctl container set|netctl container ls|netctl container inspect|netctl container rm|\
-        netctl container exec|netctl publish|netctl unpublish|netctl ports|netctl plan|netctl cleanup|netctl completion|netctl man";
+        netctl container exec|netctl publish|netctl unpublish|netctl ports|netctl plan|netctl cleanup|netctl cni|\
+        netctl cni install|netctl cni uninstall|netctl completion|netctl man";
     assert_eq!(words.join("|"), expected);
 }
 
