@@ -16,7 +16,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Verdict {
         None => (Why::DropUnknownInterface, 0),
         Some(attachment) => {
             let pacer = match direction {
-                Direction::FromContainer => attachment.pacer,
+                Direction::FromContainer => attachment.pacer_of_program(),
                 // What it gets waits in the queue of its own interface, after this hook.
                 Direction::ToContainer => 0,
             };

@@ -6,6 +6,7 @@
 //!
 //! Where the host cannot have eBPF, [`State::Off`] says why, and everything else of netd works on.
 
+pub(crate) mod attach;
 pub(crate) mod maps;
 pub(crate) mod netlink;
 pub(crate) mod object;
@@ -144,6 +145,8 @@ pub enum State {
 pub struct Bpf {
     path: Result<DataPath, Unsupported>,
     adopted: bool,
+    /// Whether a pacer takes what a program redirects.
+    takes_redirected: bool,
 }
 
 /// What is needed of it while the daemon runs: descriptors, no object.
@@ -166,14 +169,17 @@ impl Bpf {
             })
         });
         match opened {
-            Ok((path, adopted)) => Self { path: Ok(path), adopted },
-            Err(why) => Self { path: Err(why), adopted: false },
+            Ok((path, adopted)) => {
+                let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+                Self { path: Ok(path), adopted, takes_redirected: tc::pacer::takes_redirected(&release) }
+            }
+            Err(why) => Self::off(why),
         }
     }
 
     /// Without eBPF, because somebody wants it so.
     pub fn off(why: Unsupported) -> Self {
-        Self { path: Err(why), adopted: false }
+        Self { path: Err(why), adopted: false, takes_redirected: false }
     }
 
     /// Whether packets are counted.
@@ -291,34 +297,6 @@ impl Bpf {
         let Ok(path) = &mut self.path else { return Ok(BTreeSet::new()) };
         let Some(blocks) = path.blocks else { return Ok(BTreeSet::new()) };
         path.tc.bound(blocks).map_err(|refusal| BpfError::new("look at the qdiscs of all interfaces".to_owned(), refusal.into()))
-    }
-
-    /// Counts an interface under this slot, and paces what comes in by it at another one. A slot that no interface had starts at zero; one that
-    /// moves to another interface (the veth was made again) goes on counting, and the former interface is forgotten.
-    pub fn put_attachment(&mut self, ifindex: u32, attachment: Attachment) -> Result<(), BpfError> {
-        let maps = &mut self.on("let the programs know an interface")?.maps;
-        match maps.attachments.ifindex_of(attachment.slot) {
-            Some(former) if former == ifindex => {
-                if maps.attachments.get(ifindex) == Some(attachment) {
-                    Ok(())
-                } else {
-                    maps.attachments.put(ifindex, attachment)
-                }
-            }
-            Some(former) => {
-                maps.attachments.put(ifindex, attachment)?;
-                maps.attachments.remove(former)
-            }
-            None => {
-                zero(maps, attachment.slot)?;
-                maps.attachments.put(ifindex, attachment)
-            }
-        }
-    }
-
-    /// Forgets an interface; its packets drop from now on, if it is still bound. None is no error.
-    pub fn remove_attachment(&mut self, ifindex: u32) -> Result<(), BpfError> {
-        self.on("forget an interface")?.maps.attachments.remove(ifindex)
     }
 
     /// Which interface is which attachment, read from the map.

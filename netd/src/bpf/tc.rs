@@ -4,6 +4,8 @@
 //! A block lives as long as one interface is bound to it, and a filter can only be put on a block that lives. So a bridge without ports, which
 //! stays down, is bound to both; with it the filters stay in force when the last container goes, and when netd ends.
 
+pub(crate) mod pacer;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};

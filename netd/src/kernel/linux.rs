@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use netd_abi::{Attachment, attachment::NO_PACER};
+use netd_abi::attachment::{BEHIND, NO_PACER};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     host::{Features, Found, Host},
@@ -57,7 +57,7 @@ impl LinuxKernel {
         port::raise_descriptors();
         let (rtnetlink, nft) = (Rtnetlink::open()?, Nft::open(run.join("table.json"))?);
         let expected = Expected::default();
-        [rtnetlink.port()].into_iter().chain(nft.ports()).for_each(|port| expected.port(port));
+        [rtnetlink.port()].into_iter().chain(nft.ports()).chain(bpf.ports()).for_each(|port| expected.port(port));
         Ok(Self {
             rtnetlink,
             inside: BTreeMap::new(),
@@ -142,7 +142,7 @@ impl LinuxKernel {
             Op::AddSlot(link, slot, ifb) => {
                 let index = self.index(&Ns::Host, link)?;
                 let pacer = ifb.as_ref().map(|ifb| self.index(&Ns::Host, ifb)).transpose()?.unwrap_or(NO_PACER);
-                self.bpf.put_attachment(index, Attachment { slot: *slot, pacer }).map_err(bpf)
+                self.bpf.put_attachment(link.as_str(), index, *slot, pacer).map_err(bpf)
             }
             Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
             Op::SetBucket(name, bucket) => {
@@ -289,14 +289,25 @@ impl LinuxKernel {
         }
         let (all, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
         let observe::Found { objects, numbers } = found;
+        let mut behind = None;
         for (name, veth) in &mut objects.veths {
             let Some(index) = numbers.get(name).copied() else { continue };
-            let attachment = if is_all { all.get(&index).copied() } else { self.bpf.attachment(index) };
-            veth.slot = attachment.map(|attachment| attachment.slot);
             veth.on_blocks = if is_all { bound.contains(&index) } else { self.bpf.is_attached(index)? };
-            veth.from_container = attachment.map(|attachment| attachment.pacer).filter(|pacer| *pacer != NO_PACER).map(|pacer| {
+            let known = if is_all { all.get(&index).copied() } else { self.bpf.attachment(index) };
+            let Some(attachment) = known else { continue };
+            veth.slot = Some(attachment.slot);
+            let pacer = if attachment.is_paced_behind() {
+                let filters = match &mut behind {
+                    Some(filters) => filters,
+                    unread => unread.insert(self.bpf.paced_behind()?),
+                };
+                filters.get(&attachment.slot).copied().unwrap_or(BEHIND)
+            } else {
+                attachment.pacer
+            };
+            veth.from_container = (pacer != NO_PACER).then(|| {
                 let ifb = objects.ifbs.keys().find(|ifb| numbers.get(*ifb) == Some(&pacer));
-                // A number that nothing of ours has is shown as such: packets are led into nowhere.
+                // A number that nothing of ours has is shown as such: packets are led into nowhere, or not at all.
                 ifb.cloned().unwrap_or_else(|| format!("#{pacer}").parse().expect("a number is a name"))
             });
         }

@@ -66,7 +66,7 @@ impl Links {
         match (part.kind, ns) {
             (DELQDISC, None) => return self.qdisc_gone(part, expected),
             (NEWQDISC, None) => return self.bucket_changed(part, expected),
-            (DELTFILTER, None) => return filter_gone(part.payload),
+            (DELTFILTER, None) => return filter_gone(part, expected),
             (NEWNETCONF, None) => return self.netconf(part.payload, expected),
             (NEWQDISC | DELQDISC | DELTFILTER | NEWNETCONF, Some(_)) => return None,
             _ => {}
@@ -272,8 +272,9 @@ impl Links {
     }
 }
 
-fn filter_gone(payload: &[u8]) -> Option<String> {
-    (word(payload, 4)? == ON_A_BLOCK).then(|| "a filter was removed from a shared tc block".to_owned())
+fn filter_gone(part: &Part<'_>, expected: &Expected) -> Option<String> {
+    let lost = word(part.payload, 4)? == ON_A_BLOCK && !expected.is_ours(part.port);
+    lost.then(|| "a filter was removed from a shared tc block".to_owned())
 }
 
 /// A 32-bit field of a header.
