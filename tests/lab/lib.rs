@@ -23,6 +23,7 @@ pub mod packet;
 mod picture;
 pub mod pen;
 mod ping;
+pub mod pour;
 pub mod podman;
 pub mod process;
 mod reboot;

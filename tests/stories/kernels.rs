@@ -104,3 +104,32 @@ fn real_sctp_sockets_reach_a_published_port_where_the_kernel_has_them() {
     assert!(lab::sctp::listen(lab.here().net(), any(9000)).is_none(), "the port is held");
     lab.ends_clean();
 }
+
+#[test]
+fn a_paced_container_talks_through_its_buckets_on_this_kernel() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let free = net.container("free").listens(80);
+    let limited = crate::bandwidth::paced_at(&lab, &net, "a", 5).listens(80);
+    let pacer = crate::bandwidth::pacers(&lab).pop().expect("it has a pacer");
+    let through = || lab.here().link(&pacer)["stats64"]["tx"]["packets"].as_u64().unwrap();
+    for family in Family::BOTH {
+        let before = through();
+        free.fetches((limited.address(family), 80)).expect_from(&limited);
+        limited.fetches((free.address(family), 80)).expect_from(&free);
+        assert!(through() > before, "what it sends goes through its pacer over {family:?}");
+    }
+    lab.here().run("ip", &["link", "del", &pacer]);
+    lab::eventually("the pacer is back, and leads on", || limited.tries(free.v4(80)).answer());
+    let there = free.v6(80);
+    lab.netd().kill9();
+    limited.fetches(there).expect_from(&free);
+    lab.netd().start();
+    assert_eq!(lab.status().reconcile.expect("it started").done, 0, "a start finds everything as it should be");
+    crate::bandwidth::ends(&lab, &net, "a");
+    assert_eq!(crate::bandwidth::pacers(&lab), Vec::<String>::new());
+    // The shared block of what containers send; on some kernels a filter there leads to the pacer.
+    let filters = lab.here().run("tc", &["filter", "show", "block", "1852047361"]);
+    assert!(filters.contains("bpf") && !filters.contains("mirred"), "{filters}");
+    lab.ends_clean();
+}

@@ -1,11 +1,16 @@
 //! What netd promises, one file per promise. Each story makes a private host, uses the real binaries, and leaves nothing behind.
 
 mod announce;
+mod bandwidth;
 mod boot;
 mod cli;
 mod cni;
 mod cni_addresses;
+mod cni_bad_input;
 mod cni_chain;
+mod cni_check;
+mod cni_faults;
+mod cni_killed;
 mod cni_names;
 mod cni_ports;
 mod containerd;
