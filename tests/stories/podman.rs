@@ -368,3 +368,37 @@ fn what_netctl_installs_is_all_that_podman_needs() {
     assert_eq!(podman.runs(["network", "exists", "netd"]).status, 1);
     lab.ends_clean();
 }
+
+/// The list that Debian's podman comes with, but for one word.
+fn debians_list() -> Conflist {
+    let ipam =
+        json!({"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}], "ranges": [[{"subnet": "10.88.0.0/16", "gateway": "10.88.0.1"}]]});
+    let bridge = json!({"type": "netd-cni", "bridge": "cni-podman0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": ipam});
+    Conflist::of("podman", bridge).version("0.4.0")
+}
+
+#[test]
+fn the_list_that_podman_comes_with_works_when_its_first_type_is_ours() {
+    let lab = Lab::new();
+    let chain = debians_list().then(json!({"type": "portmap", "capabilities": {"portMappings": true}}));
+    let podman = lab.podman(&[&chain.then(json!({"type": "firewall"})).then(json!({"type": "tuning"}))]);
+    podman.does(["run", "--detach", "--name", "web", "--publish", "8080:80", IMAGE]);
+    let web = podman.station("web");
+    web.serves(80);
+    expect_same_address(&lab, &podman, "web", "podman");
+    assert!(lab.here().links().contains(&"cni-podman0".to_owned()));
+    lab.outside().serves(90);
+    assert_eq!(web.fetches((OUTSIDE_V4, 90)).expect_from(lab.outside()).seen.ip().to_string(), HOST_V4);
+    // Others' plugins do ports here, as the list says.
+    assert!(lab.ports().is_empty());
+    lab.outside().fetches((HOST_V4, 8080)).expect_from(&web);
+    podman.does(["rm", "--force", "--time", "0", "web"]);
+    expect_forgotten(&lab);
+    // What the others never take away.
+    for (family, table) in [("ip", "nat"), ("ip", "filter"), ("ip6", "nat"), ("ip6", "filter")] {
+        if lab.nft().contains(&format!("table {family} {table} ")) {
+            lab.here().run("nft", &["delete", "table", family, table]);
+        }
+    }
+    lab.ends_clean();
+}
