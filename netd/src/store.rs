@@ -7,8 +7,8 @@
 //! Kernel objects die with the power too, so before a kernel step the intent has only to outlive the process ([`Store::commit`]: it is in the
 //! page cache); before the answer goes out it has to outlive the power ([`Store::settle`]). The disk's work overlaps the kernel's.
 
-mod backend;
-mod database;
+pub(crate) mod backend;
+pub(crate) mod database;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -147,7 +147,8 @@ impl Store {
         Self::open_on(state_dir, run_dir, boot, &disks)
     }
 
-    fn open_on(state_dir: &Path, run_dir: &Path, boot: &str, disks: &Disks) -> Result<(Self, Desired), StoreError> {
+    /// The same on disks of somebody's own.
+    pub(crate) fn open_on(state_dir: &Path, run_dir: &Path, boot: &str, disks: &Disks) -> Result<(Self, Desired), StoreError> {
         let locks = [lock(state_dir)?, lock(run_dir)?];
         let place = |dir: &Path, durability, boot: &str| Place {
             path: dir.join(FILE),

@@ -5,7 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use netd_api::{addr::Family, names::IfName, spec::Source, view::Counters};
+use netd_api::{
+    addr::Family,
+    names::IfName,
+    spec::Source,
+    view::{Counters, Trouble},
+};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Found, Host},
@@ -26,6 +31,8 @@ pub(crate) struct World {
     pub(crate) listeners: Vec<(Reservation, Holder)>,
     /// Links that strangers made.
     pub(crate) foreign: BTreeSet<IfName>,
+    /// What others do against us.
+    pub(crate) troubles: Vec<Trouble>,
     /// How many ports of each bridge are strangers' links.
     pub(crate) strangers_ports: usize,
     /// Every step that was done, in order.
@@ -143,7 +150,7 @@ impl Kernel for FakeKernel {
     }
 
     fn health(&mut self) -> Health {
-        Health::default()
+        Health { troubles: self.world().troubles.clone(), ..Health::default() }
     }
 }
 
@@ -377,9 +384,8 @@ impl World {
 
     pub(crate) fn remove_link(&mut self, name: &IfName) -> Result<(), KernelError> {
         if self.objects.ifbs.remove(name).is_some() {
-            return Ok(());
-        }
-        if self.objects.bridges.remove(name).is_some() {
+            // Nothing but its own sysctls goes with it.
+        } else if self.objects.bridges.remove(name).is_some() {
             self.objects.veths.values_mut().filter(|veth| veth.bridge.as_ref() == Some(name)).for_each(|veth| veth.bridge = None);
         } else if let Some(veth) = self.objects.veths.remove(name) {
             if let Some(peer) = veth.peer {

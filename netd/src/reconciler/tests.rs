@@ -1,9 +1,15 @@
 //! The loop against a kernel in memory: every step of every request fails once and is killed once, and drift of every kind is mended.
 
+mod cni;
+mod check;
 mod refused;
 mod walk;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use netd_api::{
     fault::{Code, Fault},
@@ -19,7 +25,7 @@ use tempfile::TempDir;
 use super::{Caller, Queue, Reason, Reconciler, Settings};
 use crate::{
     kernel::fake::{FakeKernel, KILLED},
-    store::Store,
+    store::{Store, database::Disks},
 };
 
 /// A host with one uplink, and a disk.
@@ -44,12 +50,23 @@ impl Stage {
             kernel.world().objects.sysctls.insert(sysctl, value.to_owned());
         }
         kernel.world().add_stranger("/proc/7/ns/net", 4_026_531_999);
-        Self { disk: tempfile::tempdir().unwrap(), kernel }
+        for n in 1..=4 {
+            kernel.world().add_stranger(&cni::netns(n), 4_026_532_000 + n);
+        }
+        // In memory where that is possible: what a sync is worth is tried by the store.
+        let disk = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Self { disk, kernel }
     }
 
     /// Starts a daemon on this host.
     fn daemon(&self, kernel: FakeKernel) -> Reconciler<FakeKernel> {
-        let (store, desired) = Store::open(&self.disk.path().join("state"), &self.disk.path().join("run"), "boot-1").unwrap();
+        let disks: Disks = Arc::new(|file: File| Arc::new(file));
+        self.daemon_on(&disks, kernel)
+    }
+
+    /// The same with disks of its own.
+    fn daemon_on(&self, disks: &Disks, kernel: FakeKernel) -> Reconciler<FakeKernel> {
+        let (store, desired) = Store::open_on(&self.disk.path().join("state"), &self.disk.path().join("run"), "boot-1", disks).unwrap();
         let settings = Settings { pools: Vec::new(), check_every: std::time::Duration::from_secs(30) };
         let mut daemon = Reconciler::new(kernel, store, desired, settings, Queue::at(self.disk.path().join("queue")));
         daemon.reconcile(&Reason::Start);
@@ -93,6 +110,33 @@ fn script() -> Vec<Request> {
     ]
 }
 
+/// The same with containers of a runtime.
+fn script_of_a_runtime() -> Vec<Request> {
+    vec![
+        Request::CreateNetwork(json(r#"{"name":"web","subnets":["10.9.0.0/24","fd00:9::/64"]}"#)),
+        cni::add(
+            1,
+            "eth0",
+            &(cni::inline()
+                + r#","publish":["8080:80"],"bandwidth":{"ingress":{"bits_per_second":8000},"egress":{"bits_per_second":8000}}"#),
+        ),
+        cni::add(1, "eth1", r#""network":{"named":"web"},"publish":["8080:80","7001:80"],"sysctls":{"net/ipv4/conf/eth1/arp_ignore":"1"}"#),
+        cni::add(2, "eth0", &cni::inline()),
+        cni::add(3, "eth0", r#""network":{"named":"default"},"routes":[{"dst":"10.99.0.0/16"}]"#),
+        cni::add(4, "eth0", &cni::inline().replace(r#""icc":false"#, r#""icc":true"#)),
+        Request::CniGc(json(
+            r#"{"config":"net","valid":[{"container":"cccccccccccc1","ifname":"eth0"},{"container":"cccccccccccc1","ifname":"eth1"}]}"#,
+        )),
+        Request::CniDel(cni::key(1, "eth0")),
+        Request::PruneNetworks,
+        Request::Cleanup,
+    ]
+}
+
+fn scripts() -> [Vec<Request>; 2] {
+    [script(), script_of_a_runtime()]
+}
+
 #[track_caller]
 fn assert_nothing_to_do(daemon: &mut Reconciler<FakeKernel>) {
     let (plan, ..) = daemon.plan_everything().unwrap();
@@ -101,29 +145,32 @@ fn assert_nothing_to_do(daemon: &mut Reconciler<FakeKernel>) {
 
 #[test]
 fn every_request_leaves_nothing_to_do_and_the_last_one_leaves_nothing() {
-    let stage = Stage::new();
-    let before = stage.kernel.world().objects.clone();
-    let mut daemon = stage.daemon(stage.kernel.clone());
-    for request in script() {
-        daemon.ask(&request).unwrap_or_else(|fault| panic!("{request:?}: {fault:?}"));
-        assert_nothing_to_do(&mut daemon);
+    for script in scripts() {
+        let stage = Stage::new();
+        let before = stage.kernel.world().objects.clone();
+        let mut daemon = stage.daemon(stage.kernel.clone());
+        for request in script {
+            daemon.ask(&request).unwrap_or_else(|fault| panic!("{request:?}: {fault:?}"));
+            assert_nothing_to_do(&mut daemon);
+        }
+        assert_eq!(stage.kernel.world().objects, before);
     }
-    assert_eq!(stage.kernel.world().objects, before);
 }
 
 #[test]
 fn a_step_that_fails_undoes_its_request_whichever_it_is() {
     let mut failures = 0;
-    for at in 0..script().len() - 1 {
+    let scripts = scripts();
+    for (script, at) in scripts.iter().flat_map(|script| (0..script.len() - 1).map(move |at| (script, at))) {
         for nth in 0.. {
             let stage = Stage::new();
             let mut daemon = stage.daemon(stage.kernel.clone());
-            for request in &script()[..at] {
+            for request in &script[..at] {
                 daemon.ask(request).unwrap();
             }
             let (kernel, desired) = (stage.kernel.world().objects.clone(), daemon.desired.clone());
             daemon.kernel = stage.kernel.failing_at(nth);
-            let request = &script()[at];
+            let request = &script[at];
             match daemon.ask(request) {
                 Ok(_) => break, // it has fewer steps than that
                 Err(fault) => assert_eq!(fault.code, Code::Kernel, "{fault:?}"),
@@ -137,22 +184,23 @@ fn a_step_that_fails_undoes_its_request_whichever_it_is() {
             assert_nothing_to_do(&mut next);
         }
     }
-    assert!(failures > 80, "only {failures} steps were tried");
+    assert!(failures > 160, "only {failures} steps were tried");
 }
 
 #[test]
 fn kill_9_at_any_step_leaks_nothing_and_loses_nothing() {
     let mut kills = 0;
-    for at in 0..script().len() {
+    let scripts = scripts();
+    for (script, at) in scripts.iter().flat_map(|script| (0..script.len()).map(move |at| (script, at))) {
         for (nth, after) in (0..).flat_map(|nth| [(nth, false), (nth, true)]) {
             let stage = Stage::new();
             let mut daemon = stage.daemon(stage.kernel.clone());
-            for request in &script()[..at] {
+            for request in &script[..at] {
                 daemon.ask(request).unwrap();
             }
             let before = daemon.desired.clone();
             daemon.kernel = stage.kernel.killed_at(nth, after);
-            let request = &script()[at];
+            let request = &script[at];
             match catch_unwind(AssertUnwindSafe(|| daemon.ask(request).map(drop))) {
                 Ok(answer) => {
                     answer.unwrap();
@@ -171,7 +219,7 @@ fn kill_9_at_any_step_leaks_nothing_and_loses_nothing() {
             assert_nothing_to_do(&mut next);
         }
     }
-    assert!(kills > 160, "only {kills} kills were tried");
+    assert!(kills > 320, "only {kills} kills were tried");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use redb::StorageBackend;
 const EIO: i32 = 5;
 
 /// What a database lies on.
-pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Bytes.
     fn len(&self) -> io::Result<u64>;
     /// Fills `out` from `offset` on, or fails.

@@ -73,7 +73,7 @@ impl Write {
 }
 
 /// Makes what a database lies on from its file; another than the file itself in tests.
-pub(super) type Disks = Arc<dyn Fn(File) -> Arc<dyn Disk> + Send + Sync>;
+pub(crate) type Disks = Arc<dyn Fn(File) -> Arc<dyn Disk> + Send + Sync>;
 
 /// Where a database is, and for how long it holds.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use netd_api::message::Request;
 use netd_core::objects::{Filters, Table};
 use proptest::prelude::*;
 
-use super::{Reason, Stage, assert_nothing_to_do, json};
+use super::{Reason, Stage, assert_nothing_to_do, cni, json};
 
 /// One step of the walk. Numbers choose among what is there.
 #[derive(Debug, Clone)]
@@ -17,6 +17,10 @@ enum Step {
     Disconnect(u8, u8),
     Publish(u8, u16),
     Unpublish(u8),
+    CniAdd { n: u64, ifname: u8, inline: bool, flavour: u8, ports: bool },
+    CniDel { n: u64, ifname: u8 },
+    CniGc(u8),
+    Netns { n: u64, same: bool },
     Drift(usize),
     Uplink(bool),
     Restart,
@@ -28,11 +32,16 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, six, internal, routed, icc)| Step::Network { n, six, internal, routed: routed && !internal, icc }),
         1 => (0..4_u8).prop_map(Step::RemoveNetwork),
         4 => (0..5_u8, prop::collection::vec(0..4_u8, 0..3), any::<bool>()).prop_map(|(n, networks, ports)| Step::Container { n, networks, ports }),
-        1 => (0..5_u8).prop_map(Step::RemoveContainer),
-        2 => (0..5_u8, 0..4_u8).prop_map(|(c, n)| Step::Connect(c, n)),
-        1 => (0..5_u8, 0..4_u8).prop_map(|(c, n)| Step::Disconnect(c, n)),
-        2 => (0..5_u8, 1..20_u16).prop_map(|(c, port)| Step::Publish(c, port)),
-        1 => (0..5_u8).prop_map(Step::Unpublish),
+        1 => (0..9_u8).prop_map(Step::RemoveContainer),
+        2 => (0..9_u8, 0..4_u8).prop_map(|(c, n)| Step::Connect(c, n)),
+        1 => (0..9_u8, 0..4_u8).prop_map(|(c, n)| Step::Disconnect(c, n)),
+        2 => (0..9_u8, 1..20_u16).prop_map(|(c, port)| Step::Publish(c, port)),
+        1 => (0..9_u8).prop_map(Step::Unpublish),
+        6 => (1..5_u64, 0..2_u8, any::<bool>(), 0..4_u8, any::<bool>())
+            .prop_map(|(n, ifname, inline, flavour, ports)| Step::CniAdd { n, ifname, inline, flavour, ports }),
+        2 => (1..5_u64, 0..2_u8).prop_map(|(n, ifname)| Step::CniDel { n, ifname }),
+        1 => any::<u8>().prop_map(Step::CniGc),
+        1 => (1..5_u64, any::<bool>()).prop_map(|(n, same)| Step::Netns { n, same }),
         4 => any::<usize>().prop_map(Step::Drift),
         1 => any::<bool>().prop_map(Step::Uplink),
         1 => Just(Step::Restart),
@@ -40,7 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn request(step: &Step) -> Option<Request> {
-    let container = |n: &u8| format!("c{n}").parse().unwrap();
+    // Those of runtimes by their ids.
+    let container = |n: &u8| if *n < 5 { format!("c{n}") } else { format!("cccccccccccc{}", n - 4) }.parse().unwrap();
     let network = |n: &u8| format!("n{n}").parse().unwrap();
     Some(match step {
         Step::Network { n, six, internal, routed, icc } => {
@@ -58,8 +68,30 @@ fn request(step: &Step) -> Option<Request> {
         Step::Disconnect(c, n) => Request::Disconnect(container(c), network(n), None),
         Step::Publish(c, port) => Request::Publish(container(c), format!("{}:80", 8000 + port).parse().unwrap()),
         Step::Unpublish(c) => Request::Unpublish(container(c), None),
-        Step::Drift(_) | Step::Uplink(_) | Step::Restart => return None,
+        Step::CniAdd { n, ifname, inline, flavour, ports } => {
+            let network = match inline {
+                true => inlines(*flavour),
+                false => format!(r#""network":{{"named":"{}"}}"#, if *flavour == 0 { "default".to_owned() } else { format!("n{flavour}") }),
+            };
+            let ports = if *ports { format!(r#","publish":["{}:80","53:53/udp"]"#, 8000 + n) } else { String::new() };
+            cni::add(*n, &format!("eth{ifname}"), &(network + &ports))
+        }
+        Step::CniDel { n, ifname } => Request::CniDel(cni::key(*n, &format!("eth{ifname}"))),
+        Step::CniGc(which) => {
+            let valid = (1..5).filter(|n| which & (1 << n) != 0).map(|n| format!(r#"{{"container":"cccccccccccc{n}","ifname":"eth0"}}"#));
+            Request::CniGc(json(&format!(r#"{{"config":"net","valid":[{}]}}"#, valid.collect::<Vec<_>>().join(","))))
+        }
+        Step::Netns { .. } | Step::Drift(_) | Step::Uplink(_) | Step::Restart => return None,
     })
+}
+
+/// One configuration, as it is and as somebody changed it; and one that brings its addresses.
+fn inlines(flavour: u8) -> String {
+    match flavour {
+        0 | 1 => cni::inline(),
+        2 => cni::inline().replace(r#""icc":false"#, r#""icc":true,"mtu":1400"#).replace(r#""gateway":true"#, r#""gateway":false"#),
+        _ => cni::inline().replace("10.88.0.0/24", "10.89.0.0/24") + r#","bandwidth":{"egress":{"bits_per_second":8000000}}"#,
+    }
 }
 
 /// Takes away, or changes, one thing of ours.
@@ -159,10 +191,24 @@ proptest! {
                     drop(world);
                     daemon.reconcile(&Reason::Timer);
                 }
+                Step::Netns { n, same } => {
+                    let path = cni::netns(*n);
+                    let mut world = stage.kernel.world();
+                    if world.objects.netns.contains_key(&path) {
+                        world.remove_netns(&path);
+                    } else {
+                        world.add_stranger(&path, 4_026_532_000 + n + if *same { 0 } else { 100 });
+                    }
+                    drop(world);
+                    daemon.reconcile(&Reason::Timer);
+                }
                 step => {
                     let before = stage.kernel.world().objects.clone();
-                    if daemon.ask(&request(step).unwrap()).is_err() {
+                    let done = daemon.ask(&request(step).unwrap());
+                    if done.is_err() {
                         prop_assert_eq!(&stage.kernel.world().objects, &before);
+                    } else if let Step::CniAdd { n, ifname, .. } = step {
+                        prop_assert_eq!(cni::wrong(&mut daemon, &cni::check(*n, &format!("eth{ifname}"))), [] as [&str; 0]);
                     }
                 }
             }
@@ -173,6 +219,9 @@ proptest! {
         stage.kernel.world().objects.sysctls.retain(|sysctl, _| !sysctl.key.contains("up1"));
         daemon.ask(&Request::Cleanup).unwrap();
         let mut left = stage.kernel.world().objects.clone();
+        for n in 1..5 {
+            left.netns.insert(cni::netns(n), pristine.netns[&cni::netns(n)].clone());
+        }
         // Meddled values of the host's own are given back as they were first seen.
         for (key, value) in &mut left.sysctls {
             if let Some(first) = pristine.sysctls.get(key) {
