@@ -52,15 +52,22 @@ impl Place {
         self.call(verb, &self.config(more).to_string(), &[])
     }
 
-    fn call(&self, verb: &str, stdin: &str, variables: &[(&str, &str)]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_netd-cni"))
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netd-cni"));
+        command
             .env_clear()
             .env("CNI_COMMAND", verb)
             .env("CNI_CONTAINERID", "cafe")
             .env("CNI_NETNS", "/run/netns/cafe")
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", self.path("bin"))
-            .env("PATH", "/usr/bin:/bin")
+            .env("PATH", "/usr/bin:/bin");
+        command
+    }
+
+    fn call(&self, verb: &str, stdin: &str, variables: &[(&str, &str)]) -> Output {
+        let mut child = self
+            .command(verb)
             .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -218,6 +225,18 @@ fn an_add_whose_connection_broke_becomes_a_del() {
     assert_eq!(error(&daemon.run("ADD", json!({})))["code"], 11);
     thread.join().unwrap();
     assert_eq!(daemon.queued(), [key()], "no daemon came back to take it");
+}
+
+#[test]
+fn an_add_whose_result_nobody_reads_is_taken_back() {
+    let place = Place::new();
+    let daemon = place.daemon(vec![Does::Answers(200, ADDED), Does::Answers(204, "")]);
+    let mut child = place.command("ADD").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(place.config(json!({})).to_string().as_bytes()).unwrap();
+    assert!(!child.wait().unwrap().success());
+    let asked = daemon.join().unwrap();
+    assert_eq!((asked[1].0.as_str(), &asked[1].1), ("/v1/cni/del", &key()));
 }
 
 #[test]
