@@ -190,8 +190,12 @@ fn what_a_lost_containerd_left_is_collected() {
     lab.cni().collects(&pods().version("1.1.0"), &[sandbox.eth0()]).expect("GC is heard");
     assert_eq!(lab.container(&kept).inspect().name.as_str(), "shop/web");
     assert_eq!(lab.netctl_json(["container", "ls"]).as_array().map(Vec::len), Some(1));
+    let other = containerd.runs(&Pod::named("shop", "other").port(8081, 80));
     containerd.loses_all();
-    assert_eq!(lab.ports().len(), 1, "nobody told netd");
+    assert_eq!(lab.ports().len(), 2, "nobody told netd");
+    // By hand, where a runtime knows no GC, as this one.
+    lab.netctl(["container", "rm", "shop/other"]).expect_done();
+    assert_eq!(lab.ports().len(), 1, "{other} is gone");
     lab.cni().collects(&pods().version("1.1.0"), &[]).expect("GC is heard");
     expect_forgotten(&lab);
     lab.sweeps_namespaces();

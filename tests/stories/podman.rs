@@ -5,6 +5,7 @@ use lab::{
     cni::Conflist,
     podman::{IMAGE, Podman},
 };
+use netd_api::{publish::PortRange, view::PortState};
 use serde_json::{Value, json};
 
 /// The list of podman's default network, dual stack and masqueraded.
@@ -25,6 +26,11 @@ fn expect_published(lab: &Lab, port: u16, container: &Station) {
         lab.here().fetches((host, port)).expect_from(container);
     }
     lab.here().fetches(("127.0.0.1", port)).expect_from(container);
+    let known = lab.ports();
+    assert!(
+        known.iter().any(|one| one.host == PortRange::one(port)) && known.iter().all(|one| one.state == PortState::Active),
+        "{known:?}"
+    );
     let holders = lab.here().run("ss", &["--listening", "--tcp", "--numeric", "--processes", "--no-header"]);
     let holder = holders.lines().find(|line| line.contains(&format!(":{port} ")));
     assert!(holder.is_some_and(|line| line.contains("\"conmon\"")), "not podman's monitor holds {port}: {holders}");
