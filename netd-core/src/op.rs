@@ -233,9 +233,9 @@ impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Route { link, dst, via, metric, table, scope, mtu, advmss, .. } = self.0;
         if dst.prefix_len() == 0 {
-            write!(f, "default")?
+            write!(f, "default")?;
         } else {
-            write!(f, "{dst}")?
+            write!(f, "{dst}")?;
         };
         if let Some(via) = via {
             write!(f, " via {via}")?;

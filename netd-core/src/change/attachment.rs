@@ -235,9 +235,8 @@ impl Addresses<'_> {
         let free = |pool: &Pool| {
             let family = pool.subnet.family();
             let used = self.desired.used(&self.network.name, family);
-            // Attachments of the same request are not in the index yet, nor is what else is asked for.
-            let asked = self.asked.addresses.iter().filter(|address| Family::of(**address) == family).map(|address| number(*address));
-            let mine: Vec<u128> = self.numbers(self.container, family).chain(asked).collect();
+            // Attachments of the same request are not in the index yet.
+            let mine: Vec<u128> = self.numbers(self.container, family).collect();
             let with_mine = mine.iter().any(|address| !used.is_some_and(|used| used.contains(*address))).then(|| {
                 let mut all = used.cloned().unwrap_or_default();
                 mine.iter().for_each(|address| all.insert(*address));

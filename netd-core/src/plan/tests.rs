@@ -205,7 +205,7 @@ fn what_somebody_took_from_a_pacer_comes_back() {
         pacing(&wanted, &observed)
     };
     let bucket = "tc qdisc replace dev ndi1 root handle 6e64: tbf rate 2000000bps burst 100000 limit 200000".to_owned();
-    assert_eq!(mended(&|objects| objects.ifbs.values_mut().for_each(|ifb| ifb.bucket = None)), [bucket.clone()]);
+    assert_eq!(mended(&|objects| objects.ifbs.values_mut().for_each(|ifb| ifb.bucket = None)), std::slice::from_ref(&bucket));
     assert_eq!(mended(&|objects| objects.ifbs.values_mut().for_each(|ifb| ifb.up = false)), ["ip link set ndi1 up"]);
     // A pacer that is made anew has another number, which the programs must learn.
     let anew = mended(&|objects| {

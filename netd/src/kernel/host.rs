@@ -90,8 +90,7 @@ fn resolvers(text: &str) -> impl Iterator<Item = Taken> {
     text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let address: IpAddr = words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
-        (!address.is_loopback() && !address.is_unspecified())
-            .then(|| Taken { net: IpNet::from(address), by: Holder::Resolver(address) })
+        (!address.is_loopback() && !address.is_unspecified()).then(|| Taken { net: IpNet::from(address), by: Holder::Resolver(address) })
     })
 }
 

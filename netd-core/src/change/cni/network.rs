@@ -90,15 +90,7 @@ fn described(
         .hint("remove its containers first, or put the configuration back"));
     }
     let network = checked(desired, Some(before), after, context)?;
-    let edits = if before.bridge == network.bridge {
-        vec![Edit::Network { before: Some(Arc::clone(before)), after: Some(Arc::clone(&network)) }]
-    } else {
-        // Another bridge is another network.
-        vec![
-            Edit::Network { before: Some(Arc::clone(before)), after: None },
-            Edit::Network { before: None, after: Some(Arc::clone(&network)) },
-        ]
-    };
+    let edits = vec![Edit::Network { before: Some(Arc::clone(before)), after: Some(Arc::clone(&network)) }];
     Ok(Step { network, edits })
 }
 

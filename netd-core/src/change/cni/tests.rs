@@ -232,13 +232,23 @@ fn a_container_that_comes_again_in_another_namespace_replaces_what_was_left() {
     world.add(wanted("/ns/1", json!(["80:80", "81:81"]))).unwrap();
     world.add(json!({ "ifname": "eth1", "netns": "/ns/1" })).unwrap();
     let before = world.desired.clone();
-    let change = world.add(wanted("/ns/2", json!(["80:80", "82:82"]))).unwrap();
+    let change = world.add(wanted("/ns/2", json!(["80:80", "81:82"]))).unwrap();
     assert_eq!(world.addresses("c1"), ["10.1.0.9/24"], "a lost namespace keeps no interface");
     assert_eq!(world.desired.containers()["c1"].netns(), "/ns/2");
-    let ports: Vec<u16> = world.desired.publishes().keys().map(|key| key.first).collect();
-    assert_eq!(ports, [80, 82]);
+    let ports: Vec<(u16, u16)> = world.desired.publishes().values().map(|port| (port.host.first, port.target.first)).collect();
+    assert_eq!(ports, [(80, 80), (81, 82)]);
     world.desired.apply(&change.reverse());
     assert!(world.desired == before);
+}
+
+#[test]
+fn what_is_replaced_makes_room_on_a_full_bridge() {
+    let mut world = World::new();
+    for n in 1..=1023 {
+        world.add(json!({ "id": format!("c{n}"), "netns": format!("/ns/{n}"), "network": subnet("10.1.0.0/16") })).unwrap();
+    }
+    world.refused(json!({ "id": "one-more", "netns": "/ns/2000", "network": subnet("10.1.0.0/16") }), Code::BridgeFull, "1023 ports");
+    world.add(json!({ "netns": "/ns/2000", "network": subnet("10.1.0.0/16") })).unwrap();
 }
 
 #[test]
@@ -304,6 +314,8 @@ fn a_name_goes_to_the_newest_and_comes_back() {
     world.ask(&request(r#"{"name":"pod","networks":[]}"#)).unwrap();
     world.add(json!({ "id": "late", "netns": "/ns/20", "name": "pod" })).unwrap();
     assert_eq!(world.found_as("pod"), Some("pod"), "what people named so is meant first");
+    world.add(json!({ "id": "later", "netns": "/ns/21", "name": "old-sandbox-1" })).unwrap();
+    assert_eq!(world.found_as("old-sandbox-1"), Some("later"), "a display name before an id of a runtime's");
 }
 
 #[test]

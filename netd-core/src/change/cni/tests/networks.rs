@@ -229,6 +229,29 @@ fn a_changed_configuration_changes_the_network_where_its_containers_allow() {
 }
 
 #[test]
+fn whatever_members_feel_of_a_change_reaches_them() {
+    let subnets = json!({ "sets": [[{ "subnet": "10.1.0.0/24" }]] });
+    let first = json!({ "subnet": "10.1.0.0/24", "gateway": "10.1.0.9" });
+    let both = json!({ "sets": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00:1::/64" }]] });
+    for (part, value) in [
+        ("mtu", json!(1400)),
+        ("icc", json!(false)),
+        ("hairpin", json!(true)),
+        ("gateway", json!(false)),
+        ("addressing", json!({ "sets": [[first]] })),
+        ("addressing", both),
+    ] {
+        let mut world = World::new();
+        world.add(json!({ "network": inline(&json!({ "addressing": subnets })) })).unwrap();
+        let mut changed = json!({ "addressing": subnets });
+        changed[part] = value;
+        let change = world.add(json!({ "id": "c2", "netns": "/ns/2", "network": inline(&changed) })).unwrap();
+        let Scope::Parts(parts) = Scope::of(&change, &world.desired) else { panic!("parts") };
+        assert_eq!(parts.containers.len(), 2, "{part}");
+    }
+}
+
+#[test]
 fn labels_of_a_network_are_nobody_elses_business() {
     let mut world = World::new();
     world.add(json!({})).unwrap();
