@@ -215,7 +215,7 @@ fn union(before: &Objects, after: &Objects) -> Objects {
         all.veths.entry(key.clone()).or_insert_with(|| Veth { peer: leads(value), ..value.clone() });
     }
     for (key, value) in &before.ifbs {
-        all.ifbs.entry(key.clone()).or_insert_with(|| value.clone());
+        all.ifbs.entry(key.clone()).or_insert(*value);
     }
     for (key, value) in before.sysctls.iter().filter(|(sysctl, _)| stays(&sysctl.ns)) {
         all.sysctls.entry(key.clone()).or_insert_with(|| value.clone());

