@@ -220,6 +220,21 @@ fn changed_sysctls_are_set_back() {
 }
 
 #[test]
+fn sysctls_of_a_bridge_that_came_back_are_set_back() {
+    let lab = Lab::new();
+    let scene = Scene::set(&lab);
+    let bridge = scene.net.bridge();
+    let name = format!("ipv4/conf/{bridge}/route_localnet");
+    for _ in 0..2 {
+        scene.mends("ip", &["link", "del", &bridge]);
+        scene.mends_after(SOON, &format!("{name}=0"), || {
+            lab.here().sets(&name, "0");
+        });
+    }
+    lab.ends_clean();
+}
+
+#[test]
 fn what_netd_does_itself_is_no_drift() {
     let lab = Lab::new();
     let net = lab.network("web");

@@ -39,12 +39,12 @@ impl Expected {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sysctl of the host is about to be set.
+    /// A sysctl of the host is about to be set. It counts as one that came even if it was expected before: its interface may be a new one of
+    /// the same name, whose file is another.
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
         let mut inner = self.lock();
-        if inner.sysctls.insert(key.to_owned(), value.to_owned()).is_none() {
-            inner.changes.push((key.to_owned(), true));
-        }
+        inner.sysctls.insert(key.to_owned(), value.to_owned());
+        inner.changes.push((key.to_owned(), true));
     }
 
     /// All of the host's sysctls that are wanted.

@@ -33,13 +33,15 @@ impl Files {
                     self.by_watch.remove(&watch);
                     let _ended_with_its_interface = self.inotify.rm_watch(watch);
                 }
-            } else if !self.by_key.contains_key(&key)
-                && !is_heard(&key)
-                // None to watch, or none left to give (fs.inotify.max_user_watches): the slow check looks at it.
+            } else if !is_heard(&key)
+                // None to watch, or none left to give (fs.inotify.max_user_watches): the slow check looks at it. The same file again is the same watch.
                 && let Ok(watch) = self.inotify.add_watch(sysctl::path(&key).as_str(), AddWatchFlags::IN_MODIFY)
             {
                 self.by_watch.insert(watch, key.clone());
-                self.by_key.insert(key, watch);
+                if let Some(before) = self.by_key.insert(key, watch).filter(|before| *before != watch) {
+                    self.by_watch.remove(&before);
+                    let _ended_with_its_interface = self.inotify.rm_watch(before);
+                }
             }
         }
     }
