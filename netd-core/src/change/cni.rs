@@ -47,7 +47,7 @@ pub fn add(desired: &Desired, add: &CniAdd, context: Context<'_>) -> Result<Chan
         Fault::new(Code::BadNamespace, format!("cannot attach {id}: there is no network namespace at {}", add.netns))
             .hint("give the path of one as CNI_NETNS")
     })?;
-    possible(add)?;
+    possible(add, context.host)?;
     let brings = matches!(&add.network, CniNetwork::Inline(inline) if inline.addressing == Addressing::Brought);
     if brings && add.addresses.is_empty() {
         return Err(Fault::new(Code::BadAddress, format!("cannot attach {id}: its configuration's IPAM gave it no address"))
@@ -112,8 +112,12 @@ fn with_more(before: &Container, add: &CniAdd) -> Container {
 }
 
 /// What can be refused without looking at anything else.
-fn possible(add: &CniAdd) -> Result<(), Fault> {
+fn possible(add: &CniAdd, host: &Host) -> Result<(), Fault> {
     let refuse = |code, why: String| Fault::new(code, format!("cannot attach {}: {why}", add.key.container));
+    if add.bandwidth.egress.is_some() && !host.features.datapath {
+        return Err(refuse(Code::Unsupported, "what it sends cannot be paced, as the eBPF programs are off".to_owned())
+            .hint("see `netctl status` for why, or give no egressRate"));
+    }
     for route in add.routes.iter().flatten() {
         if let Some(gw) = route.gw.filter(|gw| Family::of(*gw) != Family::of(route.dst.addr()) || gw.is_unspecified()) {
             return Err(refuse(Code::BadRequest, format!("the route to {} cannot lead by {gw}", route.dst))

@@ -468,3 +468,16 @@ fn aliases_and_routes_that_cannot_be_are_refused() {
         world.refused(json!({ part: value }), Code::BadRequest, words);
     }
 }
+
+#[test]
+fn what_a_container_sends_is_paced_by_the_programs_or_the_add_is_refused() {
+    let mut world = World::new();
+    world.host.features.datapath = false;
+    let rate = json!({ "bits_per_second": 1_000_000 });
+    world.refused(json!({ "bandwidth": { "egress": rate } }), Code::Unsupported, "programs are off");
+    world.add(json!({ "bandwidth": { "ingress": rate } })).unwrap();
+    world.host.features.datapath = true;
+    world
+        .add(json!({ "id": "c2", "netns": "/ns/2", "bandwidth": { "egress": rate } }))
+        .unwrap();
+}
