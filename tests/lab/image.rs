@@ -9,6 +9,8 @@ use crate::Lab;
 
 /// What the archive calls the image.
 pub const IMAGE: &str = "localhost/busybox:1";
+/// What the image is made of.
+const BUSYBOX: &str = "/bin/busybox";
 /// Programs of the image.
 const PROGRAMS: [&str; 5] = ["sh", "sleep", "true", "cat", "ip"];
 /// What a container of the image runs.
@@ -24,7 +26,13 @@ impl Lab {
             for dir in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
                 fs::create_dir_all(root.join(dir)).expect("the scratch directory is ours");
             }
-            fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is there: cargo xtask setup");
+            let busybox = fs::read(BUSYBOX).expect("busybox-static is there: cargo xtask setup");
+            // The loader of a program that needs one stands in its first bytes.
+            assert!(
+                !busybox[..4096].windows(8).any(|bytes| bytes == b"ld-linux"),
+                "{BUSYBOX} needs shared libraries; install busybox-static instead"
+            );
+            fs::copy(BUSYBOX, root.join("bin/busybox")).expect("the scratch directory is ours");
             for program in PROGRAMS {
                 symlink("busybox", root.join("bin").join(program)).expect("the scratch directory is ours");
             }

@@ -56,11 +56,18 @@ impl Lab {
 
     /// The plugin beside the reference plugins in `/opt/cni/bin`, and lists in `/etc/cni/net.d`, as an administrator puts them there.
     pub(crate) fn installs(&self, lists: &[&Conflist]) {
+        let ours = self.host().program("netd-cni");
         let reference = fs::read_dir(REFERENCE).expect("the reference plugins are there: cargo xtask setup").flatten();
-        for plugin in reference.map(|entry| entry.path()).chain([self.host().program("netd-cni")]) {
+        let reference = reference.map(|entry| entry.path()).filter(|plugin| plugin.file_name() != ours.file_name());
+        for plugin in reference.chain([ours.clone()]) {
             let link = Path::new(OWN).join(plugin.file_name().expect("a file has a name"));
             symlink(&plugin, self.host().path(&link.to_string_lossy())).expect("/opt is private");
         }
+        self.lists(lists);
+    }
+
+    /// Writes lists in `/etc/cni/net.d`, in place of those of the same place and name.
+    pub fn lists(&self, lists: &[&Conflist]) {
         let folder = self.host().path("/etc/cni/net.d");
         fs::create_dir_all(&folder).expect("/etc/cni is private");
         for (number, list) in lists.iter().enumerate() {

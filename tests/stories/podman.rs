@@ -400,11 +400,48 @@ fn the_list_that_podman_comes_with_works_when_its_first_type_is_ours() {
     lab.outside().fetches((HOST_V4, 8080)).expect_from(&web);
     podman.does(["rm", "--force", "--time", "0", "web"]);
     expect_forgotten(&lab);
+    // Ours does all of it where it is asked to.
+    lab.lists(&[&debians_list().with("capabilities", json!({"portMappings": true}))]);
+    podman.does(["run", "--detach", "--name", "web", "--publish", "8080:80", IMAGE]);
+    let web = podman.station("web");
+    web.serves(80);
+    lab.outside().fetches((HOST_V4, 8080)).expect_from(&web);
+    assert_eq!(lab.ports().len(), 1);
+    podman.does(["rm", "--force", "--time", "0", "web"]);
+    expect_forgotten(&lab);
     // What the others never take away.
     for (family, table) in [("ip", "nat"), ("ip", "filter"), ("ip6", "nat"), ("ip6", "filter")] {
         if lab.nft().contains(&format!("table {family} {table} ")) {
             lab.here().run("nft", &["delete", "table", family, table]);
         }
     }
+    lab.ends_clean();
+}
+
+#[test]
+fn several_podmans_at_once_are_in_nobodys_way() {
+    let lab = Lab::new();
+    let podman = lab.podman(&[&default_list()]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    std::thread::scope(|scope| {
+        for (number, name) in names.iter().enumerate() {
+            let podman = &podman;
+            scope.spawn(move || {
+                let port = format!("{}:80", 8080 + number);
+                podman.does(["run", "--detach", "--name", name, "--publish", &port, IMAGE]);
+                podman.does(["stop", "--time", "0", name]);
+                podman.does(["start", name]);
+            });
+        }
+    });
+    let addresses: std::collections::BTreeSet<_> = names.iter().map(|name| expect_same_address(&lab, &podman, name, "podman")).collect();
+    assert_eq!(addresses.len(), names.len(), "each has an address of its own");
+    for (number, name) in names.iter().enumerate() {
+        let container = podman.station(name);
+        container.serves(80);
+        lab.outside().fetches((HOST_V4, 8080 + u16::try_from(number).expect("a few"))).expect_from(&container);
+    }
+    podman.does(["rm", "--force", "--time", "0", "--all"]);
+    expect_forgotten(&lab);
     lab.ends_clean();
 }

@@ -6,7 +6,7 @@ use crate::{setup, shell};
 
 /// A program and where it comes from.
 pub(super) struct Program {
-    /// Names that it goes by, or paths where it is in no PATH.
+    /// Names that it goes by, or its path where it is in no PATH.
     names: &'static [&'static str],
     /// Debian packages that bring it; the first one that is offered is taken.
     packages: &'static [&'static str],
@@ -48,7 +48,7 @@ pub(super) const RUNTIMES: &[Program] = &[
     program(&["containerd"], &["containerd"]),
     program(&["runc"], &["runc"]),
     program(&["busybox"], &["busybox-static"]),
-    program(&["/usr/lib/cni/bridge", "/opt/cni/bin/bridge", "/usr/libexec/cni/bridge"], &["containernetworking-plugins"]),
+    program(&["/usr/lib/cni/bridge"], &["containernetworking-plugins"]),
     program(&["iptables"], &["iptables"]),
 ];
 
