@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard},
@@ -142,6 +143,18 @@ impl Netd {
     /// All it logged, over all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// What it logged behind so many bytes.
+    pub fn log_since(&self, bytes: u64) -> String {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(self.log_path())?;
+            file.seek(SeekFrom::Start(bytes))?;
+            let mut rest = Vec::new();
+            file.read_to_end(&mut rest)?;
+            Ok(rest)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
     fn log_path(&self) -> PathBuf {

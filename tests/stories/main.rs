@@ -10,6 +10,7 @@ mod cni_bad_input;
 mod cni_chain;
 mod cni_check;
 mod cni_faults;
+mod cni_killed;
 mod cni_names;
 mod cni_ports;
 mod containerd;
