@@ -166,7 +166,9 @@ fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
     }
     let open = lock(shared).netfilter.take();
     let mut netfilter = open.map_or_else(Netfilter::open, Ok)?;
-    let in_use = count.filter(|count| *count <= MANY).and_then(|_| fs::read_to_string(TEXT).ok()).map(|text| ports_in(&text));
+    let asks_for_ports = queue.iter().any(|which| matches!(which, Which::Port { .. }));
+    let is_short = asks_for_ports && count.is_some_and(|count| count <= MANY);
+    let in_use = is_short.then(|| fs::read_to_string(TEXT).ok()).flatten().map(|text| ports_in(&text));
     forget_connections(queue, in_use.as_ref(), shared, &mut netfilter)?;
     // After an error it is not put back: there may be an answer left in it.
     lock(shared).netfilter = Some(netfilter);

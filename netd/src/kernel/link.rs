@@ -13,7 +13,10 @@ use netlink_packet_route::{
         LinkFlags, LinkInfo, LinkMessage,
     },
 };
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 use super::{KernelError, netlink::Rtnetlink};
 
@@ -99,16 +102,21 @@ pub(crate) fn add_veth(
     master: Option<u32>,
     ns: Option<BorrowedFd<'_>>,
 ) -> Result<(), KernelError> {
+    // The kernel uses one queue in any case, but makes one a processor where nobody says so, and then waits for an RCU grace period at each end
+    // while it takes them away again (veth_init_queues in drivers/net/veth.c): a third of the time, or more where processors are busy.
+    let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
     let mut message = named(name);
     message.attributes.push(LinkAttribute::Address(veth.mac.0.to_vec()));
     message.attributes.push(LinkAttribute::Mtu(veth.mtu));
     message.attributes.push(LinkAttribute::Group(mark::GROUP));
+    message.attributes.extend(queues.clone());
     message.attributes.extend(master.map(LinkAttribute::Controller));
     let mut info = vec![LinkInfo::Kind(InfoKind::Veth)];
     if let Some(peer) = &veth.peer {
         let mut other = named(&peer.name);
         other.attributes.push(LinkAttribute::Address(peer.mac.0.to_vec()));
         other.attributes.push(LinkAttribute::Mtu(veth.mtu));
+        other.attributes.extend(queues);
         other.attributes.extend(ns.map(|ns| LinkAttribute::NetNsFd(ns.as_raw_fd())));
         info.push(LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))));
     }
@@ -195,10 +203,27 @@ pub(crate) fn by_index(socket: &mut Rtnetlink, index: u32) -> Result<Option<Seen
     one(socket, message)
 }
 
-/// The number of the link of this name.
+/// The number of the link of this name. Being asked, the kernel also takes note of a carrier that was lost (linkwatch_sync_dev), which else may take a
+/// second: so the routes of a bridge without ports are what they will be when its network is made.
 pub(crate) fn index(socket: &mut Rtnetlink, name: &IfName) -> Result<u32, KernelError> {
     let missing = || KernelError::Errno { errno: libc::ENODEV, said: Some(format!("there is no interface {name}")) };
     get(socket, name)?.map(|link| link.index).ok_or_else(missing)
+}
+
+/// The same, and nothing else. The kernel takes no lock for this: RTM_GETLINK waits for RTNL, which a deletion holds for half a millisecond after
+/// its link has gone.
+pub(crate) fn number(socket: &Rtnetlink, name: &IfName) -> Result<u32, KernelError> {
+    // SAFETY: all fields of ifreq are numbers, pointers and arrays of them, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the descriptor is open, and the request lives through the call; its name ends with a NUL, as an IfName has at most 15 bytes.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFINDEX, &raw mut request) } != 0 {
+        return Err(KernelError::said(io::Error::last_os_error(), format!("there is no interface {name}")));
+    }
+    // SAFETY: this request fills in this field of the union.
+    Ok(unsafe { request.ifr_ifru.ifru_ifindex }.cast_unsigned())
 }
 
 /// All links of the socket's namespace.

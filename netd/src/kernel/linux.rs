@@ -140,22 +140,22 @@ impl LinuxKernel {
             Op::PutFilters => self.bpf.put_filters().map_err(bpf),
             Op::DelFilters => self.bpf.remove().map_err(bpf),
             Op::AddSlot(link, slot, ifb) => {
-                let index = self.index(&Ns::Host, link)?;
-                let pacer = ifb.as_ref().map(|ifb| self.index(&Ns::Host, ifb)).transpose()?.unwrap_or(NO_PACER);
+                let index = self.number(link)?;
+                let pacer = ifb.as_ref().map(|ifb| self.number(ifb)).transpose()?.unwrap_or(NO_PACER);
                 self.bpf.put_attachment(link.as_str(), index, *slot, pacer).map_err(bpf)
             }
             Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
             Op::SetBucket(name, bucket) => {
-                let index = self.index(&Ns::Host, name)?;
+                let index = self.number(name)?;
                 self.shaper.set(index, *bucket, &self.expected)
             }
             Op::DelBucket(name) => {
-                let index = self.index(&Ns::Host, name)?;
+                let index = self.number(name)?;
                 self.shaper.delete(index, &self.expected)
             }
             Op::SetPromiscuous(name, on) => link::set_promiscuous(&mut self.rtnetlink, name, *on),
             Op::JoinBlocks(link) => {
-                let index = self.index(&Ns::Host, link)?;
+                let index = self.number(link)?;
                 self.bpf.attach(index).map_err(bpf)
             }
 
@@ -168,7 +168,7 @@ impl LinuxKernel {
                 self.conntrack.flush(conntrack::Which::Port { protocol: *protocol, address: *address, ports: *ports })
             }
             Op::FlushAddress(bridge, address) => {
-                let index = self.index(&Ns::Host, bridge)?;
+                let index = self.number(bridge)?;
                 self.conntrack.flush(conntrack::Which::Address(*address, index))
             }
             Op::Announce { ns, link, mac, address } => self.announce(ns, link, *mac, *address),
@@ -210,8 +210,18 @@ impl LinuxKernel {
         Ok(index)
     }
 
+    /// The number of a host's link that has been there before or is no bridge; asked for once in a plan.
+    fn number(&mut self, name: &IfName) -> Result<u32, KernelError> {
+        if let Some(index) = self.indices.get(name) {
+            return Ok(*index);
+        }
+        let index = link::number(&self.rtnetlink, name)?;
+        self.indices.insert(name.clone(), index);
+        Ok(index)
+    }
+
     fn add_veth(&mut self, name: &IfName, veth: &Veth) -> Result<(), KernelError> {
-        let master = veth.bridge.as_ref().map(|bridge| self.index(&Ns::Host, bridge)).transpose()?;
+        let master = veth.bridge.as_ref().map(|bridge| self.number(bridge)).transpose()?;
         if let Some(path) = veth.peer.as_ref().and_then(|peer| peer.ns.path()) {
             self.inside(path)?;
         }
@@ -220,7 +230,7 @@ impl LinuxKernel {
     }
 
     fn del_link(&mut self, name: &IfName) -> Result<(), KernelError> {
-        let index = self.index(&Ns::Host, name)?;
+        let index = self.number(name)?;
         self.indices.remove(name);
         // Interface numbers inside may be those of the other end.
         self.inside.values_mut().for_each(Inside::forget_indices);

@@ -1,6 +1,10 @@
 //! A blocking socket to rtnetlink: one request, all of its answer, the kernel's own words in the error. Never knows what a message means.
 
-use std::{io, os::fd::AsRawFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+    time::Duration,
+};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkMessage, NlasIterator,
@@ -92,6 +96,12 @@ impl Rtnetlink {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Rtnetlink {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

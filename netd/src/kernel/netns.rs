@@ -93,7 +93,7 @@ impl Inside {
         if let Some(index) = self.indices.get(name) {
             return Ok(*index);
         }
-        let index = link::index(&mut self.rtnetlink, name)?;
+        let index = link::number(&self.rtnetlink, name)?;
         self.indices.insert(name.clone(), index);
         Ok(index)
     }
