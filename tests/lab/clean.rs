@@ -30,7 +30,8 @@ impl Traces {
         {
             // Ours by their protocol, or by an interface of ours; stories add routes of their own.
             if ["proto 110", "dev nd", "dev br-"].iter().any(|mark| route.contains(mark)) {
-                all.insert(format!("route {}", route.trim()), String::new());
+                // Whether a bridge has a carrier is its ports' doing, and comes up to a second later.
+                all.insert(format!("route {}", route.replace(" linkdown", "").trim()), String::new());
             }
         }
         for (name, value) in sysctls(here) {

@@ -71,7 +71,7 @@ fn dns_of_the_configuration_and_of_the_runtime_is_passed_on() {
     assert!(a.joins(&list).json["dns"].as_object().is_none_or(serde_json::Map::is_empty), "nobody asked for DNS");
     a.leaves(&list);
     let dns = json!({"nameservers": ["10.4.0.1"], "domain": "shop.test", "search": ["shop.test"], "options": ["ndots:2"]});
-    let with_dns = list.clone().with("dns", dns.clone());
+    let with_dns = list.with("dns", dns.clone());
     assert_eq!(a.joins(&with_dns).json["dns"], dns);
     a.leaves(&with_dns);
     let from_the_runtime = a.eth0().given("dns", json!({"servers": ["9.9.9.9"], "searches": ["a.test"], "options": []}));

@@ -8,8 +8,8 @@ use lab::{
 use serde_json::{Value, json};
 
 /// A list whose IPAM block is this.
-fn with_ipam(ipam: Value) -> Conflist {
-    Conflist::netd("web", json!({"isDefaultGateway": true, "ipMasq": true, "ipam": ipam}))
+fn with_ipam(ipam: impl Into<Value>) -> Conflist {
+    Conflist::netd("web", json!({"isDefaultGateway": true, "ipMasq": true, "ipam": ipam.into()}))
 }
 
 /// A container joins, shows that the kernel is as the result says, tells its addresses, and goes.

@@ -200,7 +200,7 @@ fn the_reference_bandwidth_plugin_behind_ours_is_refused_with_what_to_do_instead
     let other = Conflist::dual_at("other", 5);
     a.joins(&other);
     a.leaves(&other);
-    let elsewhere = list.clone().with("confDir", json!("/run/confs"));
+    let elsewhere = list.with("confDir", json!("/run/confs"));
     let alone = Conflist { plugins: vec![elsewhere.plugins[0].clone()], ..elsewhere };
     a.joins(&alone);
     a.leaves(&alone);
