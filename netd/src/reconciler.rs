@@ -16,18 +16,19 @@ use std::{
 };
 
 use netd_api::{
+    cni::CniAdd,
     fault::Fault,
     message::{Reply, Request},
     publish::{PortRange, Protocol},
     spec::Source,
 };
 use netd_core::{
-    change::{self, Context},
+    change::{self, Context, cni},
     desired::Desired,
     host::{Found, Host},
     ipam::PoolBase,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub use ask::{Ask, Asker, Caller, Event};
 pub use queue::Queue;
@@ -131,6 +132,9 @@ impl<K: Kernel> Reconciler<K> {
             self.host = self.kernel.host().map_err(|error| fault::observe(&error))?;
         }
         let found = self.found(request)?;
+        if let Request::CniAdd(add) = request {
+            self.take_from_lost(add);
+        }
         let pools = self.pools();
         let (mut busy, mut held) = (Vec::new(), Vec::new());
         loop {
@@ -157,6 +161,21 @@ impl<K: Kernel> Reconciler<K> {
                 Err(carry::Refused::PortTaken { protocol, ports, .. }) if chosen_anew(&mut busy, request, protocol, ports) => {}
                 Err(refused) => return Err(fault::refused(request, refused)),
             }
+        }
+    }
+
+    /// Host ports of containers that their runtime has lost are free for the next that asks for them.
+    fn take_from_lost(&mut self, add: &CniAdd) {
+        for id in cni::in_the_way(&self.desired, add) {
+            let Some(container) = self.desired.containers().get(&id).cloned() else { continue };
+            let present = self.kernel.netns(&container.netns()) == container.origin.netns_id();
+            self.desired.note_presence(&id, present);
+        }
+        let change = cni::give_up(&self.desired, add);
+        if !change.edits.is_empty()
+            && let Err(error) = self.carry_out(&change)
+        {
+            warn!(error = &error as &dyn std::error::Error, "ports of a lost container could not be taken from it");
         }
     }
 

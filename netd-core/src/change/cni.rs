@@ -187,6 +187,32 @@ fn others_of(desired: &Desired, add: &CniAdd, found: &Found) -> Result<Vec<Edit>
     Ok(edits)
 }
 
+/// The containers of runtimes that have a host port which an ADD asks for. One whose namespace has gone, because its runtime lost it without
+/// DEL, is not in the way: see [`give_up`].
+pub fn in_the_way(desired: &Desired, add: &CniAdd) -> BTreeSet<ContainerId> {
+    let others = wished(add).flat_map(|port| desired.conflicts(&port).map(|(key, _)| key.container.clone()).collect::<Vec<_>>());
+    let of_runtime = |id: &ContainerId| desired.containers().get(id).is_some_and(|one| matches!(one.origin, Origin::Cni { .. }));
+    others.filter(|id| *id != add.key.container && of_runtime(id)).collect()
+}
+
+/// What takes the host ports that an ADD asks for from containers of runtimes that are gone.
+pub fn give_up(desired: &Desired, add: &CniAdd) -> Change {
+    let gone = in_the_way(desired, add).into_iter().filter(|id| desired.is_absent(id));
+    let wished: Vec<Published> = wished(add).collect();
+    let edits = gone.filter_map(|id| desired.containers().get(&id)).flat_map(|container| {
+        let theirs = desired.publishes_of(&container.id).map(|(_, port)| *port);
+        publish::let_go(desired, container, &theirs.filter(|port| wished.iter().any(|wish| wish.conflicts(port))).collect::<Vec<_>>())
+    });
+    Change { edits: edits.collect() }
+}
+
+/// The host ports that an ADD names.
+fn wished(add: &CniAdd) -> impl Iterator<Item = Published> {
+    add.publish
+        .iter()
+        .filter_map(|spec| Some(Published { address: spec.address, protocol: spec.protocol, host: spec.host?, target: spec.container }))
+}
+
 /// What takes an attachment away; nothing where there is none.
 pub fn del(desired: &Desired, key: &CniKey) -> Change {
     del_all(desired, std::slice::from_ref(key))

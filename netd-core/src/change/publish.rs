@@ -239,6 +239,17 @@ pub(super) fn withdraw(desired: &Desired, container: &Container, spec: Option<&P
     Ok(Change { edits })
 }
 
+/// What takes these ports of a container away.
+pub(super) fn let_go(desired: &Desired, container: &Arc<Container>, ports: &[Published]) -> Vec<Edit> {
+    let had = desired.publishes_of(&container.id).filter(|(_, published)| ports.contains(published));
+    let gone = |(_, published): (&PublishKey, &Published)| Edit::Publish {
+        container: container.id.clone(),
+        before: Some(*published),
+        after: None,
+    };
+    had.map(gone).chain(forget(container, |port| ports.contains(port))).collect()
+}
+
 /// What a runtime asked for and is withdrawn does not come again with its other attachments.
 fn forget(before: &Arc<Container>, goes: impl Fn(&Published) -> bool) -> Option<Edit> {
     let mut after = Container::clone(before);

@@ -11,6 +11,7 @@ use crate::{
     objects::{Objects, Reservation},
 };
 
+mod lost;
 mod networks;
 mod told;
 mod walk;
@@ -477,7 +478,5 @@ fn what_a_container_sends_is_paced_by_the_programs_or_the_add_is_refused() {
     world.refused(json!({ "bandwidth": { "egress": rate } }), Code::Unsupported, "programs are off");
     world.add(json!({ "bandwidth": { "ingress": rate } })).unwrap();
     world.host.features.datapath = true;
-    world
-        .add(json!({ "id": "c2", "netns": "/ns/2", "bandwidth": { "egress": rate } }))
-        .unwrap();
+    world.add(json!({ "id": "c2", "netns": "/ns/2", "bandwidth": { "egress": rate } })).unwrap();
 }

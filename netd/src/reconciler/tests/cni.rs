@@ -11,7 +11,7 @@ use std::{
 };
 
 use netd_api::{
-    cni::{CniAdded, CniChecked, CniKey, CniReadiness},
+    cni::{CniAdded, CniChecked, CniCollected, CniKey, CniReadiness},
     fault::Code,
     message::{Reply, Request},
     publish::Protocol,
@@ -169,6 +169,38 @@ fn a_namespace_that_went_is_noted_and_its_del_still_works() {
     let fault = daemon.ask(&add(1, "eth0", &inline())).unwrap_err();
     assert_eq!(fault.code, Code::BadNamespace);
     assert!(fault.hint.contains("CNI_NETNS"), "{fault:?}");
+}
+
+#[test]
+fn a_container_that_is_known_to_be_lost_is_attached_when_it_comes_again() {
+    let stage = Stage::new();
+    let mut daemon = stage.daemon(stage.kernel.clone());
+    daemon.ask(&add(1, "eth0", &inline())).unwrap();
+    for ino in [4_026_533_333, 4_026_533_333] {
+        stage.kernel.world().remove_netns(&netns(1));
+        daemon.reconcile(&Reason::Timer);
+        stage.kernel.world().add_stranger(&netns(1), ino);
+        daemon.ask(&add(1, "eth0", &inline())).unwrap();
+        assert_eq!(stage.kernel.world().objects.veths.len(), 1);
+        assert_eq!(wrong(&mut daemon, &check(1, "eth0")), [] as [&str; 0]);
+    }
+    assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn networks_of_a_namespace_that_went_unnoticed_are_left_one_by_one() {
+    let stage = Stage::new();
+    let mut daemon = stage.daemon(stage.kernel.clone());
+    daemon.ask(&add(1, "eth0", &(inline() + r#","publish":["8080:80"]"#))).unwrap();
+    daemon.ask(&add(1, "eth1", r#""network":{"named":"default"},"publish":["8080:80"]"#)).unwrap();
+    stage.kernel.world().remove_netns(&netns(1));
+    assert_eq!(daemon.ask(&Request::CniDel(key(1, "eth0"))), Ok(Reply::Removed));
+    assert_eq!(daemon.ask(&Request::CniGc(json(r#"{"config":"other","valid":[]}"#))), Ok(Reply::CniCollected(CniCollected::default())));
+    assert_eq!(daemon.desired.containers().values().next().unwrap().attachments.len(), 1);
+    assert_nothing_to_do(&mut daemon);
+    assert_eq!(daemon.ask(&Request::CniDel(key(1, "eth1"))), Ok(Reply::Removed));
+    assert!(daemon.desired.containers().is_empty() && daemon.desired.publishes().is_empty());
+    assert_nothing_to_do(&mut daemon);
 }
 
 fn holder(line: &str, started_caller: bool) -> Holder {
@@ -361,4 +393,22 @@ fn a_deletion_that_waited_comes_before_the_add_of_the_same_container() {
     daemon.replay();
     assert_eq!(wrong(&mut daemon, &check(1, "eth0")), [] as [&str; 0]);
     assert_eq!(daemon.kernel.netns(&netns(1)).map(Netns::Adopted).as_ref(), stage.kernel.world().objects.netns.get(&netns(1)));
+}
+
+#[test]
+fn the_port_of_a_container_that_its_runtime_lost_goes_to_the_next_that_asks_for_it() {
+    let stage = Stage::new();
+    let mut daemon = stage.daemon(stage.kernel.clone());
+    let with_port = inline() + r#","publish":["8080:80"]"#;
+    daemon.ask(&add(1, "eth0", &with_port)).unwrap();
+    let fault = daemon.ask(&add(2, "eth0", &with_port)).unwrap_err();
+    assert_eq!(fault.code, Code::PortTaken, "{fault:?}");
+    // Its namespace goes, and nobody has looked since.
+    stage.kernel.world().remove_netns(&netns(1));
+    daemon.ask(&add(2, "eth0", &with_port)).unwrap();
+    let ports = daemon.desired.publishes();
+    assert_eq!(ports.keys().map(|key| key.container.as_str()).collect::<Vec<_>>(), ["cccccccccccc2"]);
+    daemon.reconcile(&Reason::Timer);
+    assert_nothing_to_do(&mut daemon);
+    assert_eq!(daemon.ask(&Request::CniDel(key(1, "eth0"))), Ok(Reply::Removed), "its DEL comes after all");
 }
