@@ -29,7 +29,8 @@ impl Traces {
             .chain(host.run("ip", &["-6", "route", "show", "table", "all"]).lines())
         {
             // Ours by their protocol, or by an interface of ours; stories add routes of their own.
-            if ["proto 110", "dev nd", "dev br-"].iter().any(|mark| route.contains(mark)) {
+            // What the kernel makes in `local` comes and goes with addresses, some of it a moment later.
+            if ["proto 110", "dev nd", "dev br-"].iter().any(|mark| route.contains(mark)) && !route.contains("table local proto kernel") {
                 // Whether a bridge has a carrier is its ports' doing, and comes up to a second later.
                 all.insert(format!("route {}", route.replace(" linkdown", "").trim()), String::new());
             }
