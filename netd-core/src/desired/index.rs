@@ -61,7 +61,8 @@ impl Desired {
     pub(super) fn put_container(&mut self, before: Option<&Container>, after: Option<&Arc<Container>>) {
         if let Some(container) = before {
             self.containers.remove(&container.id);
-            if after.is_none() {
+            // One that comes again in another namespace is not where the former one was not.
+            if after.is_none_or(|after| after.origin != container.origin) {
                 self.absent.remove(&container.id);
             }
             if let Some(id) = container.origin.netns_id()
