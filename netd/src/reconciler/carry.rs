@@ -1,5 +1,7 @@
 //! Carries a change out: wish, store, kernel, in this order; and if one refuses, the way back. Never decides what is wanted.
 
+use std::collections::BTreeSet;
+
 use netd_api::{
     names::ContainerId,
     publish::{PortRange, Protocol},
@@ -56,6 +58,7 @@ impl<K: Kernel> Reconciler<K> {
             return Err(Refused::NetnsTaken { path });
         }
         let looked_at = self.wanted(change);
+        self.note_gone(change);
         let bridges: std::collections::BTreeMap<_, _> = plan_bridges(change, &self.desired);
         let former = Former { absent: self.absent(change), unheld: self.unheld.clone() };
         self.desired.apply(change);
@@ -86,6 +89,31 @@ impl<K: Kernel> Reconciler<K> {
             _ => None,
         });
         made.into_iter().find(|path| self.kernel.netns(path).is_some())
+    }
+
+    /// Notes whose namespaces have gone unnoticed of those that a change leaves without anything new: what it wants of them cannot be had, and
+    /// must not keep the rest from being done.
+    fn note_gone(&mut self, change: &Change) {
+        let Scope::Parts(parts) = Scope::of(change, &self.desired) else { return };
+        let comes_or_goes: BTreeSet<&ContainerId> = change
+            .edits
+            .iter()
+            .filter_map(|edit| match edit {
+                Edit::Container { before, after: Some(after) } => {
+                    let had = |attachment| before.as_ref().is_some_and(|before| before.attachments.contains(attachment));
+                    (!after.attachments.iter().all(had)).then_some(&after.id)
+                }
+                Edit::Container { before, after: None } => before.as_ref().map(|before| &before.id),
+                _ => None,
+            })
+            .collect();
+        for id in parts.containers.iter().filter(|id| !comes_or_goes.contains(id)) {
+            let Some(container) = self.desired.containers().get(id) else { continue };
+            let netns = container.origin.netns_id();
+            if netns.is_some() && self.kernel.netns(&container.netns()) != netns {
+                self.desired.note_presence(id, false);
+            }
+        }
     }
 
     fn absent(&self, change: &Change) -> Vec<ContainerId> {
