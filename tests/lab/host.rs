@@ -179,8 +179,9 @@ pub fn addresses(v6: bool) -> (IpAddr, IpAddr) {
 fn bin_dir() -> PathBuf {
     let given = std::env::var_os("NETD_BIN_DIR").map(PathBuf::from);
     let dir = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug"));
-    dir.canonicalize()
-        .unwrap_or_else(|why| panic!("no binaries in {}: {why}; build them first: cargo build -p netd -p netctl -p cni-plugin", dir.display()))
+    dir.canonicalize().unwrap_or_else(|why| {
+        panic!("no binaries in {}: {why}; build them first: cargo build -p netd -p netctl -p cni-plugin", dir.display())
+    })
 }
 
 /// A process that does nothing but hold the namespaces that `enter` makes.
