@@ -321,7 +321,14 @@ fn tried(desired: &Desired, status: &CniStatus, context: Context<'_>) -> Result<
         labels: [].into(),
         attachments: Vec::new(),
     };
-    let network = network::step(desired, &status.config, &status.network, &[], context)?.network;
+    // The ranges of the capability ipRanges come with ADD alone: to STATUS those that are there stand for them.
+    let without_ranges = matches!(&status.network, CniNetwork::Inline(inline) if inline.addressing == Addressing::Sets(Vec::new()));
+    let known =
+        desired.networks().get(&status.config).filter(|network| without_ranges && network.inline.is_some_and(|inline| !inline.brought));
+    let network = match known {
+        Some(network) => Arc::clone(network),
+        None => network::step(desired, &status.config, &status.network, &[], context)?.network,
+    };
     let ifname: IfName = "eth0".parse().map_err(bad)?;
     let asked = Asked { by: Asker::Runtime, ifname: Some(&ifname), addresses: &[], mac: None };
     attachment(desired, &container, &network, &asked, Context { found: None, ..context })

@@ -137,3 +137,17 @@ fn readiness_is_the_decision_of_add() {
     world.ask(&del_of(&json!({}))).unwrap();
     assert_eq!(status(&world, &small), None);
 }
+
+#[test]
+fn ranges_that_only_an_add_brings_are_no_trouble_of_status() {
+    let mut world = World::new();
+    let sets = json!([[{ "subnet": "10.1.0.0/30" }], [{ "subnet": "fd00:1::/64", "first": "fd00:1::5" }]]);
+    world.add(json!({ "network": inline(&json!({ "addressing": { "sets": sets } })) })).unwrap();
+    let config = inline(&json!({ "addressing": { "sets": [] } }));
+    assert!(status(&world, &config).expect("full").what.contains("no address of 10.1.0.0/30 is free"));
+    world.ask(&del_of(&json!({}))).unwrap();
+    assert_eq!(status(&world, &config), None);
+    let larger = json!([[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00:1::/64", "first": "fd00:1::5" }]]);
+    world.add(json!({ "network": inline(&json!({ "addressing": { "sets": larger } })) })).unwrap();
+    assert_eq!(status(&world, &config), None);
+}
