@@ -140,7 +140,7 @@ fn of_fault(fault: &Fault, during: During<'_>) -> CniError {
         (During::Status, _) => (UNABLE, what.clone()),
         (During::Check, Code::NotFound) => (UNKNOWN_CONTAINER, what.clone()),
         // A bridge that the configuration names may be somebody else's: that is no matter of the environment.
-        (During::Add { bridge: Some(bridge), ifname, .. }, Code::BadInterface) if bridge != ifname && what.contains(bridge) => {
+        (During::Add { bridge: Some(bridge), ifname, .. }, Code::BadInterface) if is_of_bridge(what, bridge, ifname) => {
             (BAD_CONFIG, what.clone())
         }
         (During::Add { ifname, .. }, Code::BadInterface) => (BAD_ENVIRONMENT, format!("CNI_IFNAME {ifname:?}: {what}")),
@@ -150,6 +150,11 @@ fn of_fault(fault: &Fault, during: During<'_>) -> CniError {
         (_, code) => (own(code), what.clone()),
     };
     CniError::new(code, msg).details(&fault.hint)
+}
+
+/// Whether an interface that cannot be is the bridge. Networks and containers may be called alike, so its name alone says nothing.
+fn is_of_bridge(what: &str, bridge: &str, ifname: &str) -> bool {
+    what.contains(bridge) && !what.ends_with(&format!("an interface {ifname} already")) && !what.contains(" type veth ")
 }
 
 fn own(code: Code) -> u32 {

@@ -122,3 +122,17 @@ fn every_error_has_its_code_and_says_what_to_do() {
     }
     golden("cni-errors.json", &json!(errors.iter().map(|(when, error)| (when, error.object(Version::V110))).collect::<BTreeMap<_, _>>()));
 }
+
+#[test]
+fn an_interface_name_that_is_taken_is_of_the_environment_though_network_and_bridge_are_called_alike() {
+    let during = |ifname| During::Add { ifname, netns: NETNS, bridge: Some("blue") };
+    let code = |what: &str, ifname| of(&ClientError::Fault(Fault::new(Code::BadInterface, what)), during(ifname)).code;
+    assert_eq!(code("cannot attach cafe to network blue: the container has an interface eth0 already", "eth0"), 4);
+    assert_eq!(code("cannot attach cafe to network blue: the container has an interface blue already", "blue"), 4);
+    let raced = "could not apply `ip link add ndv1 master blue type veth peer name eth0 netns /run/netns/cafe`: File exists";
+    assert_eq!(code(raced, "eth0"), 4);
+    for ifname in ["eth0", "blue"] {
+        assert_eq!(code("cannot create network blue: interface name blue is taken on this host", ifname), 7);
+        assert_eq!(code("could not apply `ip link add blue address 02:00:00:00:00:01 type bridge`: File exists", ifname), 7);
+    }
+}
