@@ -107,7 +107,7 @@ pub fn gc(config: &Config, value: &Value) -> Result<Option<CniGc>, CniError> {
 
 /// Whether each attachment brings its addresses itself.
 fn is_brought(config: &Config) -> bool {
-    matches!(config.ipam, Kind::Static | Kind::Delegated(_))
+    matches!(config.ipam, Kind::Static | Kind::Delegated(_) | Kind::Nobody)
 }
 
 fn network(config: &Config, wish: &Wish, addresses: &[CniAddress]) -> CniNetwork {

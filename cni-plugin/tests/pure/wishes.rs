@@ -156,6 +156,16 @@ fn static_addresses_bring_their_subnets() {
 }
 
 #[test]
+fn a_segment_without_ip_has_the_addresses_that_its_runtime_brings() {
+    let mut bare = config(json!({ "isGateway": true, "ipam": {} }));
+    assert_eq!(inline(asked(&bare)).addressing, Addressing::None);
+    bare["runtimeConfig"] = json!({ "ips": ["10.1.0.3/24"] });
+    let add = asked(&bare);
+    assert_eq!(add.addresses[0].prefix, Some(24), "nobody else knows it");
+    assert_eq!(inline(add).addressing, Addressing::Brought);
+}
+
+#[test]
 fn a_delegates_result_is_read_in_every_shape() {
     let old = json!({ "ip4": { "ip": "10.3.0.9/24", "gateway": "10.3.0.1", "routes": [{ "dst": "0.0.0.0/0" }] }, "dns": {} });
     let new = json!({ "ips": [{ "address": "10.3.0.9/24", "gateway": "10.3.0.1" }], "routes": [{ "dst": "0.0.0.0/0" }] });
