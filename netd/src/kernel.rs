@@ -136,6 +136,10 @@ impl KernelError {
     pub fn is_exists(&self) -> bool {
         matches!(self, Self::Errno { errno: libc::EEXIST, .. })
     }
+    /// There is no such interface (ENODEV).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Errno { errno: libc::ENODEV, .. })
+    }
     /// There is no room for one more (EXFULL: a bridge's ports).
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Errno { errno: libc::EXFULL, .. })

@@ -143,9 +143,20 @@ impl<K: Kernel> Reconciler<K> {
         plan.ops.extend(after);
         for op in &plan.ops {
             debug!(%op, "step");
-            self.kernel.apply(op)?;
+            self.step(op)?;
         }
         self.forget_given_back()
+    }
+
+    /// One step. A link goes with its namespace, at any moment: what was to be taken from one that has gone since the look is gone too.
+    fn step(&mut self, op: &Op) -> Result<(), ApplyError> {
+        match self.kernel.apply(op) {
+            Err(error) if takes_from_link(op) && error.cause.is_gone() => {
+                debug!(%op, "its link went by itself");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn compare(&mut self, change: &Change, before: &Objects) -> Result<(Objects, Objects), Refused> {
@@ -181,7 +192,7 @@ impl<K: Kernel> Reconciler<K> {
                 let mut plan: Plan = plan::plan(&wanted, &observed);
                 self.without_unheld(&mut plan);
                 for op in &plan.ops {
-                    if let Err(error) = self.kernel.apply(op) {
+                    if let Err(error) = self.step(op) {
                         warn!(error = &error as &dyn std::error::Error, "could not take a step back; it will be tried again");
                         self.survey.retry();
                     }
@@ -196,6 +207,10 @@ impl<K: Kernel> Reconciler<K> {
             }
         }
     }
+}
+
+fn takes_from_link(op: &Op) -> bool {
+    matches!(op, Op::DelLink(_) | Op::DelBucket(_) | Op::DelAddress(_) | Op::DelRoute(_) | Op::FlushAddress(..))
 }
 
 /// What a change of the wish loses, though its way back needs it.

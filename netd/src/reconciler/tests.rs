@@ -3,6 +3,7 @@
 mod cni;
 mod check;
 mod refused;
+mod vanishing;
 mod walk;
 
 use std::{
