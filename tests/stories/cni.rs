@@ -242,6 +242,34 @@ fn gc_takes_what_is_not_valid_by_either_spelling_and_touches_no_other_network() 
 }
 
 #[test]
+fn gc_of_one_configuration_leaves_another_that_names_the_same_network() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let cni = lab.cni();
+    let (one, two) = (Conflist::named("one", "web"), Conflist::named("two", "web"));
+    let [a, b] = ["a", "b"].map(|id| cni.sandbox(id).listens(80));
+    a.eth0().port(8080, 80, "tcp").joins(&one);
+    let both = b.interface("eth1").port(8081, 80, "tcp").joins(&two);
+    b.joins(&one);
+    cni.call("netd-cni", "GC")
+        .json(&one.input(&one.plugins[0], "1.1.0", None, None))
+        .with("cni.dev/valid-attachments", json!([]))
+        .runs()
+        .expect_nothing();
+    assert_eq!((a.links(), b.links()), (vec!["lo".to_owned()], vec!["lo".to_owned(), "eth1".to_owned()]));
+    assert_eq!((net.inspect().containers.len(), lab.ports().len()), (1, 1));
+    lab.outside().tries((HOST_V4, 8080)).expect_refused();
+    lab.outside().fetches((HOST_V4, 8081)).expect_from("b");
+    both.expect_real(&b, lab.here());
+    b.interface("eth1").is_well(&two);
+    cni.collects(&two, &[]).unwrap();
+    assert_eq!((b.links(), lab.status().containers), (vec!["lo".to_owned()], 0));
+    a.ends();
+    b.ends();
+    lab.ends_clean();
+}
+
+#[test]
 fn gc_takes_what_the_runtime_has_forgotten() {
     let lab = Lab::new();
     let cni = lab.cni();

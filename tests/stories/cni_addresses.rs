@@ -160,16 +160,32 @@ fn requested_addresses_are_had_by_every_way_to_ask_and_taken_ones_are_refused() 
 }
 
 #[test]
-fn the_runtimes_ranges_are_used_instead_of_the_configurations() {
+fn the_runtimes_ranges_come_before_those_of_the_configuration() {
     let lab = Lab::new();
     let a = lab.cni().sandbox("a");
-    let list = with_ipam(json!({"type": "host-local"}));
-    let with_ranges =
-        a.eth0().given("ipRanges", json!([[{"subnet": "10.6.0.0/24", "rangeStart": "10.6.0.70"}], [{"subnet": "fd00:6::/64"}]]));
-    let added = with_ranges.joins(&list);
-    assert!(added.addresses()[0].starts_with("10.6.0.7"), "{}", added.json);
-    added.expect_real(&a, lab.here());
-    a.leaves(&list);
+    let ranges = json!([[{"subnet": "10.6.0.0/24", "rangeStart": "10.6.0.70"}], [{"subnet": "fd00:6::/64"}]]);
+    let with_ranges = a.eth0().given("ipRanges", ranges);
+    for (configured, begins) in [
+        (json!({}), vec!["10.6.0.7", "fd00:6::"]),
+        (json!({"subnet": "10.4.0.0/24"}), vec!["10.6.0.7", "fd00:6::", "10.4.0."]),
+        (
+            json!({"ranges": [[{"subnet": "fd00:4::/64"}], [{"subnet": "10.4.0.0/24"}]]}),
+            vec!["10.6.0.7", "fd00:6::", "fd00:4::", "10.4.0."],
+        ),
+    ] {
+        let mut ipam = configured.clone();
+        ipam["type"] = json!("host-local");
+        let list = with_ipam(ipam);
+        let added = with_ranges.joins(&list);
+        let got = added.addresses();
+        assert!(got.len() == begins.len() && got.iter().zip(&begins).all(|(got, begin)| got.starts_with(begin)), "{configured}: {got:?}");
+        added.expect_real(&a, lab.here());
+        // Who has no wish of its own leaves under the first of them.
+        let default = a.run("ip", &["-4", "route", "show", "default"]);
+        assert!(default.contains("via 10.6.0.1 "), "{configured}: {default}");
+        with_ranges.is_well(&list);
+        a.leaves(&list);
+    }
     a.ends();
     lab.ends_clean();
 }

@@ -17,6 +17,8 @@ fn a_pod_is_called_by_namespace_and_name() {
     let view = pod.inspect();
     assert_eq!((view.id.as_str(), view.name.as_str(), view.namespace.as_str()), (LONG, "shop/web-1", "shop"));
     assert_eq!((view.kind, view.netns.as_str()), (Kind::Cni, a.netns.as_str()));
+    let labels: Vec<String> = view.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(labels, ["io.kubernetes.pod.uid=7d1c3c5e-0000-4000-8000-000000000001"]);
     let table = lab.netctl(["container", "ls"]).expect_done();
     assert!(table.contains("shop/web-1") && table.contains("10.4.0."), "{table}");
     lab.netctl(["publish", "shop/web-1", "8080:80"]).expect_done();

@@ -7,6 +7,7 @@ mod cli;
 mod cni;
 mod cni_addresses;
 mod cni_bad_input;
+mod cni_bridge;
 mod cni_chain;
 mod cni_check;
 mod cni_faults;
