@@ -46,18 +46,18 @@ impl Daemon {
     /// # Errors
     /// See [`ClientError`].
     pub fn ask(&self, request: &Request) -> Result<Reply, ClientError> {
-        self.client.send(request)
+        self.client.send_within(request, self.connect)
     }
 
-    /// Asks, and waits for a daemon that is about to listen.
+    /// Asks, and waits for a daemon that is about to listen, or to take connections.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn ask_patiently(&self, request: &Request) -> Result<Reply, ClientError> {
         let since = Instant::now();
         loop {
-            match self.client.send(request) {
-                Err(ClientError::Unreachable { cause, .. }) if nobody_listens(&cause) && since.elapsed() < self.connect => {
+            match self.client.send_within(request, self.connect.saturating_sub(since.elapsed())) {
+                Err(ClientError::Unreachable { cause, .. }) if comes_yet(&cause) && since.elapsed() < self.connect => {
                     thread::sleep(PAUSE);
                 }
                 answer => return answer,
@@ -101,12 +101,12 @@ impl Daemon {
     /// netd refused or is silent, or the queue cannot be written.
     pub fn del(&self, key: &CniKey) -> Result<(), CniError> {
         let request = Request::CniDel(key.clone());
-        match self.client.send(&request) {
+        match self.client.send_within(&request, self.connect) {
             Err(error) if is_gone(&error) => self.queue.put(key)?,
             answer => return self.settled(key, answer),
         }
         // It may have come meanwhile, and have looked into the queue before the file was there.
-        match self.client.send(&request) {
+        match self.client.send_within(&request, self.connect) {
             Err(error) if is_gone(&error) => Ok(()),
             answer => self.settled(key, answer),
         }
@@ -126,6 +126,11 @@ fn is_gone(error: &ClientError) -> bool {
         ClientError::Protocol { cause, .. } => matches!(cause, Broken::Ended | Broken::Io(_)),
         ClientError::Fault(_) => false,
     }
+}
+
+/// A full backlog is no reason to queue a DEL: who listens looks into the queue only when it starts.
+fn comes_yet(cause: &io::Error) -> bool {
+    nobody_listens(cause) || cause.kind() == io::ErrorKind::WouldBlock
 }
 
 fn nobody_listens(cause: &io::Error) -> bool {

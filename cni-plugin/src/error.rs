@@ -122,6 +122,9 @@ pub fn of(error: &ClientError, during: During<'_>) -> CniError {
         ClientError::Unreachable { cause, .. } if cause.kind() == std::io::ErrorKind::PermissionDenied => {
             CniError::new(unable(IO), format!("{error}: {cause}")).details(hint)
         }
+        ClientError::Unreachable { cause, .. } if cause.kind() == std::io::ErrorKind::WouldBlock => {
+            CniError::new(unable(TRY_AGAIN_LATER), format!("{error}: it takes no connections ({cause})")).details(hint)
+        }
         ClientError::Unreachable { cause, .. } => CniError::new(unable(TRY_AGAIN_LATER), format!("{error}: {cause}"))
             .details("start it (systemctl start netd), or name its socket in the network configuration (\"socket\") or in NETD_SOCKET"),
         ClientError::Protocol { cause: cause @ (Broken::Io(_) | Broken::Silent | Broken::Ended), .. } => {

@@ -6,11 +6,13 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     process::{Command, Output, Stdio},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// What netd does with one connection.
 enum Does {
@@ -186,6 +188,43 @@ fn a_daemon_that_is_absent_is_11_within_the_bound_and_50_for_status() {
     let object = error(&place.run("STATUS", json!({})));
     assert_eq!(object["code"], 50);
     assert!(object["details"].as_str().unwrap().contains("systemctl start netd"), "{object}");
+}
+
+#[test]
+fn a_daemon_that_takes_no_connections_is_11_within_the_bound() {
+    let place = Place::new();
+    let address = SockAddr::unix(place.path("netd.sock")).unwrap();
+    let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        let one = socket();
+        one.set_nonblocking(true).unwrap();
+        match one.connect(&address) {
+            Ok(()) => waiting.push(one),
+            Err(why) => break why,
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock, "after {} connections: {full}", waiting.len());
+    let (done, is_done) = channel::<()>();
+    thread::scope(|scope| {
+        // Who waits for ever is woken when the listener goes, so that the test ends and says who it was.
+        scope.spawn(move || {
+            let _ = is_done.recv_timeout(Duration::from_secs(20));
+            drop(listener);
+        });
+        let previous = json!({ "prevResult": { "ips": [] }, "cni.dev/valid-attachments": [] });
+        for (verb, code) in [("ADD", 11), ("CHECK", 11), ("GC", 11), ("DEL", 11), ("STATUS", 50)] {
+            let since = Instant::now();
+            let object = error(&place.run(verb, previous.clone()));
+            assert!(object["code"] == code && object["msg"].as_str().unwrap().contains("takes no connections"), "{verb}: {object}");
+            assert!((Duration::from_millis(400)..Duration::from_secs(3)).contains(&since.elapsed()), "{verb} took {:?}", since.elapsed());
+        }
+        assert!(place.queued().is_empty(), "who listens does not look into the queue");
+        drop(done);
+    });
 }
 
 #[test]

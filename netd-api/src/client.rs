@@ -7,12 +7,13 @@ mod path;
 use std::{
     cell::RefCell,
     io::{self, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 pub use self::{
     answer::{Answer, Broken, read_answer},
@@ -26,6 +27,9 @@ use crate::{
 /// How long an answer may take. The longest, a cleanup with a thousand containers, needs some 20 seconds: the kernel deletes 50 links in one.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// No timeout is shorter.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Talks to one daemon. Keeps its connection from one request to the next.
 pub struct Client {
     socket: PathBuf,
@@ -36,7 +40,7 @@ pub struct Client {
 /// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens on the socket, or the user may not connect.
+    /// Nobody listens on the socket, whoever does takes no connection, or the user may not connect.
     #[error("cannot reach netd at {socket}", socket = .socket.display())]
     Unreachable {
         /// Where it should listen.
@@ -66,6 +70,9 @@ impl ClientError {
             Self::Unreachable { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
                 "run it as root, or as a member of the group netd"
             }
+            Self::Unreachable { cause, .. } if cause.kind() == io::ErrorKind::WouldBlock => {
+                "it has too many connections that it has not taken yet: try again, and see netd's log (journalctl -u netd)"
+            }
             Self::Unreachable { .. } => "start it (systemctl start netd), or name its socket (--socket, NETD_SOCKET)",
             Self::Fault(fault) => &fault.hint,
             Self::Protocol { .. } => "see netd's log (journalctl -u netd), then look whether it was done",
@@ -79,7 +86,7 @@ impl Client {
         Self { socket: socket.as_ref().to_owned(), patience: PATIENCE, kept: RefCell::new(None) }
     }
 
-    /// The same, waiting so long for each read and write.
+    /// The same, waiting so long for the connection, and for each read and write.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -91,7 +98,15 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]. After `Protocol` it is not known whether the request was carried out.
     pub fn send(&self, request: &Request) -> Result<Reply, ClientError> {
-        let answer = self.exchange(&sent(request))?;
+        self.send_within(request, self.patience)
+    }
+
+    /// The same, waiting only so long for the connection.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. After `Unreachable` it was not carried out; its cause is `WouldBlock` where a daemon listens and took no connection.
+    pub fn send_within(&self, request: &Request, connecting: Duration) -> Result<Reply, ClientError> {
+        let answer = self.exchange(&sent(request), connecting)?;
         if (200..300).contains(&answer.status) {
             reply(request, &answer).map_err(|cause| self.broken(cause))
         } else {
@@ -107,17 +122,18 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn openapi(&self) -> Result<String, ClientError> {
-        let answer = self.exchange(&Sent { method: "GET", path: format!("/{}/openapi.json", crate::API_VERSION), body: None })?;
+        let answer =
+            self.exchange(&Sent { method: "GET", path: format!("/{}/openapi.json", crate::API_VERSION), body: None }, self.patience)?;
         match String::from_utf8(answer.body) {
             Ok(text) if answer.status == 200 => Ok(text),
             _ => Err(self.broken(Broken::Status(answer.status))),
         }
     }
 
-    fn exchange(&self, sent: &Sent) -> Result<Answer, ClientError> {
+    fn exchange(&self, sent: &Sent, connecting: Duration) -> Result<Answer, ClientError> {
         let mut stream = match self.kept.take() {
             Some(kept) if is_quiet(&kept) => kept,
-            _ => self.connect()?,
+            _ => self.connect(connecting)?,
         };
         let answer = stream
             .write_all(&sent.bytes())
@@ -132,16 +148,29 @@ impl Client {
         Ok(answer)
     }
 
-    fn connect(&self) -> Result<UnixStream, ClientError> {
-        let unreachable = |cause| ClientError::Unreachable { socket: self.socket.clone(), cause };
-        let stream = UnixStream::connect(&self.socket).map_err(unreachable)?;
-        stream.set_read_timeout(Some(self.patience)).and_then(|()| stream.set_write_timeout(Some(self.patience))).map_err(unreachable)?;
-        Ok(stream)
+    fn connect(&self, within: Duration) -> Result<UnixStream, ClientError> {
+        connected(&self.socket, within)
+            .and_then(|stream| {
+                stream.set_read_timeout(Some(self.patience))?;
+                stream.set_write_timeout(Some(self.patience))?;
+                Ok(stream)
+            })
+            .map_err(|cause| ClientError::Unreachable { socket: self.socket.clone(), cause })
     }
 
     fn broken(&self, cause: Broken) -> ClientError {
         ClientError::Protocol { socket: self.socket.clone(), cause }
     }
+}
+
+/// Where the listener's backlog is full connect(2) waits for room as long as a write may take, by default for ever (SO_SNDTIMEO, socket(7)); std can
+/// only set that on a socket that is connected.
+fn connected(path: &Path, within: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A timeout of nothing means none at all to the kernel.
+    socket.set_write_timeout(Some(within.max(SHORTEST)))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Whether a kept connection is still there and nothing unasked has come over it. So a daemon that restarted is noticed before a request is lost.
