@@ -1,6 +1,9 @@
 //! What a runtime asks for beside the network: ports, rates, names, hardware address, labels, sysctls. Never decides whether they can be had.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use netd_api::{
     addr::Mac,
@@ -19,6 +22,8 @@ use crate::{
 
 /// Runtimes that want no limit to a burst say 2³¹ - 1 (kubelet, containerd) or 2³² - 1 (CRI-O) bits.
 const NO_BURST: u64 = i32::MAX as u64;
+/// netd publishes so many ports in one range at most.
+const RANGE_MOST: u32 = 4096;
 
 /// What came by capabilities, `args.cni`, CNI_ARGS and the keys of the plugin `tuning`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +73,7 @@ impl Runtime {
 
 /// `portMappings`. A host port of 0 is none, as the runtimes mean it.
 fn ports(runtime: &Object<'_>) -> Result<Vec<PublishSpec>, CniError> {
-    let mut ports = Vec::new();
+    let mut ports = BTreeSet::new();
     for field in runtime.list("portMappings")? {
         let path = field.path.clone();
         let mapping = field.object()?;
@@ -79,21 +84,36 @@ fn ports(runtime: &Object<'_>) -> Result<Vec<PublishSpec>, CniError> {
             .number("containerPort", 65535)?
             .and_then(port)
             .ok_or_else(|| CniError::config(format!("{path}.containerPort must be a port from 1 to 65535")))?;
-        let spec = PublishSpec {
-            address: mapping.parsed::<IpAddr>("hostIP", "an IP address")?.map(|address| address.to_canonical()),
-            host: Some(host),
-            container,
-            protocol: mapping.parsed::<Protocol>("protocol", "tcp, udp or sctp")?.unwrap_or_default(),
-        };
-        if !ports.contains(&spec) {
-            ports.push(spec);
-        }
+        let address = mapping.parsed::<IpAddr>("hostIP", "an IP address")?.map(|address| address.to_canonical());
+        let protocol = mapping.parsed::<Protocol>("protocol", "tcp, udp or sctp")?.unwrap_or_default();
+        // What leads as far from its host port as its neighbour may be of one range with it.
+        ports.insert((address, protocol, i32::from(container) - i32::from(host), host, container));
     }
-    Ok(ports)
+    Ok(ranges(ports.into_iter().map(|(address, protocol, _, host, container)| (address, protocol, host, container))))
 }
 
-fn port(number: u64) -> Option<PortRange> {
-    u16::try_from(number).ok().filter(|port| *port > 0).map(PortRange::one)
+/// Mappings that follow each other as ranges: podman sends a range port by port. The same mappings are the same ranges in whatever order they came,
+/// so that two networks of a container ask for the same.
+fn ranges(sorted: impl Iterator<Item = (Option<IpAddr>, Protocol, u16, u16)>) -> Vec<PublishSpec> {
+    let mut ranges: Vec<PublishSpec> = Vec::new();
+    for (address, protocol, host, container) in sorted {
+        if let Some(PublishSpec { host: Some(hosts), container: containers, .. }) = ranges.last_mut().filter(|last| {
+            let follows = |range: PortRange, port| range.last.checked_add(1) == Some(port);
+            (last.address, last.protocol) == (address, protocol)
+                && last.host.is_some_and(|hosts| follows(hosts, host))
+                && follows(last.container, container)
+                && last.container.count() < RANGE_MOST
+        }) {
+            (hosts.last, containers.last) = (host, container);
+        } else {
+            ranges.push(PublishSpec { address, host: Some(PortRange::one(host)), container: PortRange::one(container), protocol });
+        }
+    }
+    ranges
+}
+
+fn port(number: u64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
 fn bandwidth(object: &Object<'_>) -> Result<Bandwidth, CniError> {
@@ -130,7 +150,7 @@ fn aliases(runtime: &Object<'_>, network: &str) -> Result<Vec<String>, CniError>
         Some(field) if field.value.is_object() => field.object()?.texts(network)?,
         _ => runtime.texts("aliases")?,
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     aliases.retain(|alias| seen.insert(alias.clone()));
     Ok(aliases)
 }

@@ -74,6 +74,42 @@ fn podmans_default_list_moves_over() {
     assert_eq!((sets.len(), sets[0][0].gateway), (1, Some("10.88.0.1".parse().unwrap())));
 }
 
+/// What is published where these mappings are asked for: host address, host port, container port, protocol.
+fn published(mappings: impl IntoIterator<Item = (&'static str, u16, u16, &'static str)>) -> Vec<String> {
+    let mapping = |(address, host, container, protocol)| json!({ "hostIP": address, "hostPort": host, "containerPort": container, "protocol": protocol });
+    let mappings: Vec<Value> = mappings.into_iter().map(mapping).collect();
+    asked(&config(json!({ "runtimeConfig": { "portMappings": mappings } }))).publish.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn port_mappings_in_a_row_are_one_range_in_whatever_order_they_come() {
+    let row = (0..1000).map(|port| ("", 20_000 + port, 3000 + port, "tcp"));
+    assert_eq!(published(row.clone()), ["20000-20999:3000-3999/tcp"]);
+    assert_eq!(published(row.clone().rev().chain(row)), ["20000-20999:3000-3999/tcp"], "backwards, and twice");
+    assert_eq!(published((1..=65535).map(|port| ("", port, port, "udp"))).len(), 16, "netd takes 4096 in one range");
+    assert_eq!(
+        published((1..=4097).map(|port| ("", port, port, "udp"))),
+        ["1-4096:1-4096/udp", "4097:4097/udp"],
+        "a full range and what is left"
+    );
+}
+
+#[test]
+fn port_mappings_that_do_not_follow_each_other_stay_apart() {
+    let tcp = |host, container| ("", host, container, "tcp");
+    assert_eq!(published([tcp(80, 80), tcp(82, 82)]), ["80:80/tcp", "82:82/tcp"], "a gap");
+    assert_eq!(published([tcp(80, 80), tcp(81, 82)]), ["80:80/tcp", "81:82/tcp"], "a gap in the container");
+    assert_eq!(published([tcp(80, 8080), tcp(81, 8080)]).len(), 2, "both to one port");
+    assert_eq!(published([tcp(80, 81), tcp(81, 80)]).len(), 2, "crosswise");
+    assert_eq!(published([tcp(80, 80), ("", 81, 81, "udp")]), ["80:80/tcp", "81:81/udp"], "other protocols");
+    assert_eq!(published([("127.0.0.1", 80, 80, "tcp"), tcp(81, 81)]).len(), 2, "other addresses");
+    assert_eq!(
+        published([tcp(81, 91), ("", 80, 80, "udp"), tcp(80, 80), tcp(80, 90), tcp(81, 81)]),
+        ["80-81:80-81/tcp", "80-81:90-91/tcp", "80:80/udp"],
+        "rows that lie across each other"
+    );
+}
+
 #[test]
 fn the_usual_list_of_kubernetes_moves_over() {
     let add = asked_with(
