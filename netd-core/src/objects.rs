@@ -255,6 +255,9 @@ pub struct Objects {
     pub filters: Filters,
     /// Host ports that are held.
     pub reservations: BTreeSet<Reservation>,
+    /// Numbers under which the eBPF programs still know a link that has gone, as a veth goes with its namespace. Never wanted; a key of a
+    /// look at some objects only.
+    pub left_slots: BTreeSet<u32>,
 }
 
 impl Objects {

@@ -79,6 +79,8 @@ pub enum Op {
     /// Let the eBPF programs know a host end under this number, with counters at zero if the number is new there; and the link that paces what
     /// its container sends, if any.
     AddSlot(IfName, u32, Option<IfName>),
+    /// Let them forget the link that had this number and has gone, so that the next one starts with counters at zero. None is no error.
+    DelSlot(u32),
     /// Bind a host end to the shared blocks.
     JoinBlocks(IfName),
     /// Hold a host port.
@@ -199,6 +201,7 @@ impl fmt::Display for Op {
             Self::DelFilters => write!(f, "ip link del {}", mark::ANCHOR),
             Self::AddSlot(link, slot, None) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
             Self::AddSlot(link, slot, Some(ifb)) => write!(f, "bpftool map update pinned attachments key {link} value {slot} {ifb}"),
+            Self::DelSlot(slot) => write!(f, "bpftool map delete pinned attachments value {slot}"),
             Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
             Self::Reserve(port) => write!(f, "bind {port}"),
             Self::Release(port) => write!(f, "close {port}"),

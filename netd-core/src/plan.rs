@@ -59,6 +59,9 @@ pub fn plan(wanted: &Objects, observed: &Objects) -> Plan {
 
     let gone = links::gone(wanted, observed);
     ops.extend(gone.veths.iter().map(|name| Op::DelLink((*name).clone())));
+    // A wanted veth that somebody removed comes back under its number, and goes on counting.
+    let kept: BTreeSet<u32> = wanted.veths.values().filter_map(|veth| veth.slot).collect();
+    ops.extend(observed.left_slots.difference(&kept).copied().map(Op::DelSlot));
     for (path, netns) in &observed.netns {
         if !wanted.netns.contains_key(path) && *netns == Netns::Made {
             ops.push(Op::DelNetns(path.clone()));

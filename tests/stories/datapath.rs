@@ -4,10 +4,15 @@ use std::net::SocketAddr;
 
 use lab::{
     Container, Lab, Network,
+    cni::Conflist,
+    eventually,
     packet::{Frame, Seen},
     wire::Wire,
 };
-use netd_api::{addr::Family, view::Counters};
+use netd_api::{
+    addr::Family,
+    view::{Counters, Presence},
+};
 
 fn counters(container: &Container<'_>, net: &Network<'_>) -> Counters {
     container.attachment(net).counters.expect("the program counts on this kernel")
@@ -19,6 +24,9 @@ fn interface(lab: &Lab, container: &Container<'_>, net: &Network<'_>) -> [u64; 4
     let stat = |direction: &str, unit: &str| link["stats64"][direction][unit].as_u64().unwrap();
     [stat("rx", "packets"), stat("rx", "bytes"), stat("tx", "packets"), stat("tx", "bytes")]
 }
+
+/// So many requests make more packets than a container that has just come sends and gets unasked.
+const FETCHES: u64 = 40;
 
 /// Datagrams of 100 bytes from one container to another, as frames, so that their number is known exactly.
 struct Volley {
@@ -60,7 +68,7 @@ fn counters_agree_with_the_interface_to_the_packet_and_the_byte() {
     b.streams(a.v6(80)).expect_flowing();
     Volley::between(&b, &a).fires(100);
     for container in [&a, &b] {
-        lab::eventually("both counters agree", || {
+        eventually("both counters agree", || {
             let seen = counters(container, &net);
             let [rx_packets, rx_bytes, tx_packets, tx_bytes] = interface(&lab, container, &net);
             let agree = (seen.from.packets, seen.from.bytes) == (rx_packets, rx_bytes)
@@ -106,11 +114,66 @@ fn a_restart_replaces_the_programs_while_traffic_runs_and_misses_no_packet() {
         stream.expect_flowing();
     }
     drop(stream);
-    lab::eventually("not a packet was missed", || {
+    eventually("not a packet was missed", || {
         let seen = counters(&a, &net);
         let [rx_packets, _, tx_packets, _] = interface(&lab, &a, &net);
         ((seen.from.packets, seen.to.packets) == (rx_packets, tx_packets)).then_some(())
     });
+    lab.ends_clean();
+}
+
+#[test]
+fn a_link_that_somebody_removed_comes_back_and_goes_on_counting() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a"), net.container("b"));
+    Volley::between(&a, &b).fires(100);
+    let before = counters(&a, &net);
+    let link = a.attachment(&net).host_ifname;
+    let number = || lab.here().links().contains(&link.to_string()).then(|| lab.here().link(link.as_str())["ifindex"].as_u64());
+    let former = number();
+    lab.here().run("ip", &["link", "del", link.as_str()]);
+    eventually("it is made again", || (number().is_some() && number() != former).then_some(()));
+    eventually("it is reached again", || b.pings(a.address(Family::V4)).then_some(()));
+    let after = counters(&a, &net);
+    assert!(after.from.packets > before.from.packets, "{before:?} {after:?}");
+    lab.ends_clean();
+}
+
+#[test]
+fn the_next_container_counts_from_zero_though_the_former_ones_link_went_by_itself() {
+    let lab = Lab::new();
+    let cni = lab.cni();
+    let list = Conflist::dual("web");
+    let net = || lab.known_network("web");
+    let seen = |id: &str| counters(&lab.container(id), &net());
+    // How netd hears of it: by the DEL, by the kernel and then the DEL, at its next start.
+    for (round, how) in ["DEL", "noticed", "restart"].into_iter().enumerate() {
+        let (old, new) = (format!("old{round}"), format!("new{round}"));
+        let a = cni.sandbox(&old).listens(80);
+        let added = a.joins(&list);
+        for _ in 0..FETCHES {
+            lab.here().fetches(added.v4(80)).expect_from(&old);
+        }
+        let many = seen(&old).from.packets;
+        assert!(many > 3 * FETCHES, "{many}");
+        if how == "restart" {
+            lab.netd().kill9();
+        }
+        a.ends();
+        match how {
+            "noticed" => eventually("it is noticed", || (lab.container(&old).inspect().state == Presence::Absent).then_some(())),
+            "restart" => lab.netd().start(),
+            _ => {}
+        }
+        a.leaves(&list);
+        let b = cni.sandbox(&new);
+        b.joins(&list);
+        let first = seen(&new);
+        assert!(first.from.packets < FETCHES && first.to.packets < FETCHES, "{how}: {first:?}");
+        b.leaves(&list);
+        b.ends();
+    }
     lab.ends_clean();
 }
 

@@ -13,7 +13,9 @@ impl Bpf {
     pub fn put_attachment(&mut self, link: &str, ifindex: u32, slot: u32, pacer: u32) -> Result<(), BpfError> {
         let behind = pacer != NO_PACER && !self.takes_redirected;
         let attachment = Attachment { slot, pacer: if behind { pacer | BEHIND } else { pacer } };
-        if behind || self.attachment(ifindex).is_some_and(Attachment::is_paced_behind) {
+        let former = self.on("let the programs know an interface")?.maps.attachments.ifindex_of(slot);
+        if behind || [Some(ifindex), former].into_iter().flatten().filter_map(|link| self.attachment(link)).any(Attachment::is_paced_behind)
+        {
             let block = self.prepare_anchor()?.from_container;
             let tc = &mut self.on("lead packets to a pacer")?.tc;
             let done = if behind { tc.put_pacer(block, slot, link, pacer) } else { tc.remove_pacer(block, slot) };
@@ -25,7 +27,7 @@ impl Bpf {
             })?;
         }
         let maps = &mut self.on("let the programs know an interface")?.maps;
-        match maps.attachments.ifindex_of(attachment.slot) {
+        match former {
             Some(former) if former == ifindex => {
                 if maps.attachments.get(ifindex) == Some(attachment) {
                     Ok(())
@@ -55,6 +57,19 @@ impl Bpf {
                 .map_err(|refusal| BpfError::new(format!("run `tc filter del block {block}`"), refusal.into()))?;
         }
         path.maps.attachments.remove(ifindex)
+    }
+
+    /// Forgets the interface that has this slot, though it has gone: the next one counts from zero. None is no error.
+    pub fn remove_slot(&mut self, slot: u32) -> Result<(), BpfError> {
+        match self.on("forget an interface")?.maps.attachments.ifindex_of(slot) {
+            Some(ifindex) => self.remove_attachment(ifindex),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an interface has this slot, be it one that has gone.
+    pub fn knows_slot(&self, slot: u32) -> bool {
+        self.path.as_ref().is_ok_and(|path| path.maps.attachments.ifindex_of(slot).is_some())
     }
 
     /// Where filters behind the programs lead each slot's packets.

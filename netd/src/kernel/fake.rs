@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) strangers: Vec<(Reservation, String)>,
     /// Who has sockets on which ports, besides.
     pub(crate) listeners: Vec<(Reservation, Holder)>,
+    /// How often was looked for who has them.
+    pub(crate) scans: usize,
     /// Links that strangers made.
     pub(crate) foreign: BTreeSet<IfName>,
     /// What others do against us.
@@ -140,9 +142,11 @@ impl Kernel for FakeKernel {
         self.find(&Source::Path(path.to_owned())).ok().map(|found| found.id)
     }
 
-    fn holders(&mut self, port: &Reservation, _caller: i32) -> Vec<Holder> {
-        let world = self.world();
-        world.listeners.iter().filter(|(held, _)| held == port).map(|(_, holder)| holder.clone()).collect()
+    fn stranger(&mut self, ports: &[Reservation], _caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+        let mut world = self.world();
+        world.scans += 1;
+        let on = |port| world.listeners.iter().find(|(held, holder)| held == port && is_stranger(holder));
+        ports.iter().find_map(on).cloned()
     }
 
     fn counters(&mut self, _slot: u32) -> Option<Counters> {
@@ -171,6 +175,7 @@ fn at(objects: &Objects, keys: &Objects) -> Objects {
         elements: objects.elements.iter().filter(|element| keys.elements.iter().any(|key| same_place(key, element))).cloned().collect(),
         filters: objects.filters,
         reservations: objects.reservations.intersection(&keys.reservations).copied().collect(),
+        left_slots: objects.left_slots.intersection(&keys.left_slots).copied().collect(),
     }
 }
 
@@ -289,7 +294,10 @@ impl World {
                 objects.elements.remove(element);
             }
             Op::PutFilters => objects.filters = Filters::Current,
-            Op::DelFilters => objects.filters = Filters::Absent,
+            Op::DelFilters => {
+                objects.filters = Filters::Absent;
+                objects.left_slots.clear();
+            }
             Op::AddIfb(name) => {
                 if self.has_link(&Ns::Host, name) || self.foreign.contains(name) {
                     return errno(libc::EEXIST);
@@ -304,9 +312,13 @@ impl World {
             },
             Op::AddSlot(_, _, Some(ifb)) if !objects.ifbs.contains_key(ifb) => return errno(libc::ENODEV),
             Op::AddSlot(link, slot, ifb) => match objects.veths.get_mut(link) {
-                Some(veth) => (veth.slot, veth.from_container) = (Some(*slot), ifb.clone()),
+                Some(veth) => {
+                    objects.left_slots.remove(slot);
+                    (veth.slot, veth.from_container) = (Some(*slot), ifb.clone());
+                }
                 None => return errno(libc::ENODEV),
             },
+            Op::DelSlot(slot) => drop(objects.left_slots.remove(slot)),
             Op::JoinBlocks(link) => match objects.veths.get_mut(link) {
                 Some(veth) if objects.filters == Filters::Current => veth.on_blocks = true,
                 Some(_) => return errno(libc::EINVAL),
@@ -403,6 +415,7 @@ impl World {
         let inside = |veth: &Veth| veth.peer.as_ref().is_some_and(|peer| peer.ns.path() == Some(path));
         let links: Vec<IfName> = self.objects.veths.iter().filter(|(_, veth)| inside(veth)).map(|(name, _)| name.clone()).collect();
         for link in links {
+            self.objects.left_slots.extend(self.objects.veths.get(&link).and_then(|veth| veth.slot));
             self.remove_link(&link).unwrap_or_default();
         }
     }

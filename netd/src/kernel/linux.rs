@@ -1,6 +1,9 @@
 //! The real kernel: one match from each `Op` to the file that does it, and what is looked at put together. Never decides.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use netd_abi::attachment::{BEHIND, NO_PACER};
 use netd_api::{names::IfName, spec::Source, view};
@@ -144,6 +147,7 @@ impl LinuxKernel {
                 let pacer = ifb.as_ref().map(|ifb| self.number(ifb)).transpose()?.unwrap_or(NO_PACER);
                 self.bpf.put_attachment(link.as_str(), index, *slot, pacer).map_err(bpf)
             }
+            Op::DelSlot(slot) => self.bpf.remove_slot(*slot).map_err(bpf),
             Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
             Op::SetBucket(name, bucket) => {
                 let index = self.number(name)?;
@@ -286,15 +290,15 @@ impl LinuxKernel {
         if is_all || !wanted.bridges.is_empty() {
             found.objects.filters = self.bpf.filters().map_err(bpf).map_err(because("the tc filters"))?;
         }
-        self.add_attachments(&mut found, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
+        self.add_attachments(&mut found, wanted, is_all).map_err(bpf).map_err(because("the eBPF maps"))?;
         self.add_buckets(&mut found, wanted, is_all).map_err(because("the queues of links"))?;
         found.objects.reservations = if is_all { self.ports.held() } else { self.ports.held_of(&wanted.reservations) };
         Ok(found.objects)
     }
 
-    /// What the eBPF side knows of each veth.
-    fn add_attachments(&mut self, found: &mut observe::Found, is_all: bool) -> Result<(), BpfError> {
-        if !self.bpf.is_on() || found.objects.veths.is_empty() {
+    /// What the eBPF side knows of each veth, and of those that have gone.
+    fn add_attachments(&mut self, found: &mut observe::Found, wanted: &Objects, is_all: bool) -> Result<(), BpfError> {
+        if !self.bpf.is_on() {
             return Ok(());
         }
         let (all, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
@@ -321,6 +325,13 @@ impl LinuxKernel {
                 ifb.cloned().unwrap_or_else(|| format!("#{pacer}").parse().expect("a number is a name"))
             });
         }
+        let known: BTreeSet<u32> = if is_all {
+            all.values().map(|attachment| attachment.slot).collect()
+        } else {
+            wanted.left_slots.iter().copied().filter(|slot| self.bpf.knows_slot(*slot)).collect()
+        };
+        let linked: BTreeSet<u32> = objects.veths.values().filter_map(|veth| veth.slot).collect();
+        objects.left_slots = known.difference(&linked).copied().collect();
         Ok(())
     }
 
@@ -389,8 +400,8 @@ impl Kernel for LinuxKernel {
         netns::id(path)
     }
 
-    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder> {
-        self.ports.strangers(port, caller)
+    fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+        self.ports.stranger(ports, caller, is_stranger)
     }
 
     fn counters(&mut self, slot: u32) -> Option<view::Counters> {

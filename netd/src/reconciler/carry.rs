@@ -143,17 +143,23 @@ impl<K: Kernel> Reconciler<K> {
         plan.ops.extend(after);
         for op in &plan.ops {
             debug!(%op, "step");
-            self.step(op)?;
+            self.step(op, &observed)?;
         }
         self.forget_given_back()
     }
 
     /// One step. A link goes with its namespace, at any moment: what was to be taken from one that has gone since the look is gone too.
-    fn step(&mut self, op: &Op) -> Result<(), ApplyError> {
+    fn step(&mut self, op: &Op, observed: &Objects) -> Result<(), ApplyError> {
         match self.kernel.apply(op) {
             Err(error) if takes_from_link(op) && error.cause.is_gone() => {
                 debug!(%op, "its link went by itself");
-                Ok(())
+                match op {
+                    Op::DelLink(link) => {
+                        let slot = observed.veths.get(link).and_then(|veth| veth.slot);
+                        slot.map_or(Ok(()), |slot| self.kernel.apply(&Op::DelSlot(slot)))
+                    }
+                    _ => Ok(()),
+                }
             }
             other => other,
         }
@@ -161,7 +167,7 @@ impl<K: Kernel> Reconciler<K> {
 
     fn compare(&mut self, change: &Change, before: &Objects) -> Result<(Objects, Objects), Refused> {
         let wanted = self.wanted(change);
-        let keys = union(before, &wanted);
+        let keys = Objects { left_slots: former_slots(change), ..union(before, &wanted) };
         let observed = self.kernel.observe(Look::At(&keys)).map_err(Refused::Observe)?;
         Ok((wanted, observed))
     }
@@ -192,7 +198,7 @@ impl<K: Kernel> Reconciler<K> {
                 let mut plan: Plan = plan::plan(&wanted, &observed);
                 self.without_unheld(&mut plan);
                 for op in &plan.ops {
-                    if let Err(error) = self.step(op) {
+                    if let Err(error) = self.step(op, &observed) {
                         warn!(error = &error as &dyn std::error::Error, "could not take a step back; it will be tried again");
                         self.survey.retry();
                     }
@@ -241,6 +247,15 @@ fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
     attachments
         .filter_map(|attachment| Some((attachment.network.clone(), desired.networks().get(&attachment.network)?.bridge.clone())))
         .collect()
+}
+
+/// The numbers of the attachments that a change takes from. Of a container that is known to be gone nothing else is looked at.
+fn former_slots(change: &Change) -> BTreeSet<u32> {
+    let containers = change.edits.iter().filter_map(|edit| match edit {
+        Edit::Container { before, .. } => before.as_ref(),
+        _ => None,
+    });
+    containers.flat_map(|container| &container.attachments).map(|attachment| attachment.slot).collect()
 }
 
 /// The keys of both. What is inside a namespace that no container has afterwards is left out: it goes with its link, so nobody need enter there.

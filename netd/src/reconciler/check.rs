@@ -104,6 +104,6 @@ fn words(op: &Op) -> Option<String> {
         // What is said to people, and what follows from another step.
         Op::SetAlias(..) | Op::Announce { .. } | Op::FlushPort { .. } | Op::FlushAddress(..) => None,
         // Nothing of an attachment that is wanted has to go.
-        Op::DelTable | Op::DelFilters | Op::DelNetns(_) | Op::Release(_) => None,
+        Op::DelTable | Op::DelFilters | Op::DelNetns(_) | Op::DelSlot(_) | Op::Release(_) => None,
     }
 }
