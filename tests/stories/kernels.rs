@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lab::{HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6};
+use lab::{HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6, cni::Conflist, eventually};
 use netd_api::addr::Family;
 
 const HOSTS: [(&str, &str); 2] = [(HOST_V4, OUTSIDE_V4), (HOST_V6, OUTSIDE_V6)];
@@ -131,5 +131,44 @@ fn a_paced_container_talks_through_its_buckets_on_this_kernel() {
     // The shared block of what containers send; on some kernels a filter there leads to the pacer.
     let filters = lab.here().run("tc", &["filter", "show", "block", "1852047361"]);
     assert!(filters.contains("bpf") && !filters.contains("mirred"), "{filters}");
+    lab.ends_clean();
+}
+
+#[test]
+fn a_cni_container_is_added_checked_and_deleted_without_a_trace_on_this_kernel() {
+    let lab = Lab::new();
+    let list = Conflist::dual("web");
+    let a = lab.cni().sandbox("a").listens(80);
+    lab.outside().serves(90);
+    let wish = a.eth0().port(8080, 80, "tcp");
+    let added = wish.joins(&list);
+    added.expect_real(&a, lab.here());
+    let own = [added.v4(80), added.v6(80)];
+    for ((host, outside), own) in HOSTS.into_iter().zip(own) {
+        assert_eq!(lab.outside().fetches((host, 8080)).expect_from("a").seen.ip().to_string(), outside);
+        a.fetches((outside, 90)).expect_from(lab.outside());
+        lab.here().fetches(own).expect_from("a");
+    }
+    wish.is_well(&list);
+    let streams = HOSTS.map(|(host, _)| lab.outside().streams((host, 8080)));
+    // Ended connections are remembered for two minutes, flowing ones for days: what is gone in seconds was forgotten.
+    let tracked = |words: &[&str]| lab.conntrack().lines().any(|line| words.iter().all(|word| line.contains(word)));
+    for ((host, outside), own) in HOSTS.into_iter().zip(own) {
+        let (from, to) = (format!("src={} ", own.ip()), format!("dst={} ", own.ip()));
+        assert!(tracked(&[&format!("{from}dst={outside} "), "dport=90 "]), "what it began: {}", lab.conntrack());
+        assert!(tracked(&[&to, "dport=80 ", &from]), "what the host began: {}", lab.conntrack());
+        assert!(tracked(&[&format!("dst={host} "), "dport=8080 ", &from]), "what its port led to it: {}", lab.conntrack());
+    }
+    wish.leaves(&list);
+    streams.iter().for_each(lab::stream::Stream::expect_cut);
+    for own in own.map(|own| own.ip().to_string()) {
+        eventually("its connections are forgotten", || (!tracked(&[&format!("={own} ")])).then_some(()));
+    }
+    for (host, _) in HOSTS {
+        lab.outside().tries((host, 8080)).expect_refused();
+    }
+    assert_eq!((a.links(), lab.ports().len(), lab.status().containers), (vec!["lo".to_owned()], 0, 0));
+    assert_eq!(lab.plan(), Vec::<String>::new());
+    a.ends();
     lab.ends_clean();
 }
