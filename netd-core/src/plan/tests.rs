@@ -202,7 +202,7 @@ fn the_number_of_a_link_that_went_is_forgotten_unless_its_link_comes_back() {
     let went = Objects { veths: [].into(), left_slots: [slot, slot + 1].into(), ..wanted.clone() };
     let forgotten = |wanted: &Objects| plan(wanted, &went).ops.into_iter().filter(|op| matches!(op, Op::DelSlot(_))).collect::<Vec<_>>();
     assert_eq!(forgotten(&wanted), [Op::DelSlot(slot + 1)]);
-    assert_eq!(forgotten(&Objects { veths: [].into(), ..wanted.clone() }), [Op::DelSlot(slot), Op::DelSlot(slot + 1)]);
+    assert_eq!(forgotten(&Objects { veths: [].into(), ..wanted }), [Op::DelSlot(slot), Op::DelSlot(slot + 1)]);
 }
 
 #[test]
