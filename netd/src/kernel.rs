@@ -70,9 +70,9 @@ pub trait Kernel: Send {
     /// What the namespace at a path is known by; none where there is none. Asked for many containers at once, so it enters none.
     fn netns(&mut self, path: &str) -> Option<NetnsId>;
 
-    /// The sockets of strangers that a host port could not be held because of; nothing of ours, and no mere connections. `caller` is the process
-    /// that asks for the port.
-    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder>;
+    /// The first of these host ports, in their order, that a stranger has a socket on which it could not be held because of; nothing of ours, and no
+    /// mere connections. `caller` is the process that asks for the ports. All at once: whose a socket is needs a look at every process of the host.
+    fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)>;
 
     /// What the eBPF programs counted under a number; none where they do not run.
     fn counters(&mut self, slot: u32) -> Option<Counters>;

@@ -146,7 +146,7 @@ impl<K: Kernel> Reconciler<K> {
             if change.edits.is_empty() {
                 return self.reply(request, &change);
             }
-            if let Some((published, port, holder)) = self.held(request, &change, caller.pid).into_iter().next() {
+            if let Some((published, port, holder)) = self.held(request, &change, caller.pid) {
                 if !chosen_anew(&mut busy, request, published.protocol, published.host) {
                     // What has been decided was decided without knowing this; who decides also words the refusal.
                     if held.iter().any(|(known, _)| *known == port) {

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) strangers: Vec<(Reservation, String)>,
     /// Who has sockets on which ports, besides.
     pub(crate) listeners: Vec<(Reservation, Holder)>,
+    /// How often was looked for who has them.
+    pub(crate) scans: usize,
     /// Links that strangers made.
     pub(crate) foreign: BTreeSet<IfName>,
     /// What others do against us.
@@ -140,9 +142,11 @@ impl Kernel for FakeKernel {
         self.find(&Source::Path(path.to_owned())).ok().map(|found| found.id)
     }
 
-    fn holders(&mut self, port: &Reservation, _caller: i32) -> Vec<Holder> {
-        let world = self.world();
-        world.listeners.iter().filter(|(held, _)| held == port).map(|(_, holder)| holder.clone()).collect()
+    fn stranger(&mut self, ports: &[Reservation], _caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+        let mut world = self.world();
+        world.scans += 1;
+        let on = |port| world.listeners.iter().find(|(held, holder)| held == port && is_stranger(holder));
+        ports.iter().find_map(on).cloned()
     }
 
     fn counters(&mut self, _slot: u32) -> Option<Counters> {

@@ -1,8 +1,11 @@
-//! Finds who has a port of this host, for an error's words. Reads /proc; slow on a host with many processes, so only asked after a refusal.
+//! Finds who has ports of this host, for an error's words. Reads /proc; slow on a host with many processes, so only asked after a refusal, and once
+//! for all ports of a request.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
 };
 
 use netd_api::publish::Protocol;
@@ -20,50 +23,87 @@ const NOBODY: &str = "a socket that belongs to no process of this host";
 
 /// `nginx (pid 812)`, or as much of it as can be found.
 pub(crate) fn of(port: &Reservation) -> String {
-    match in_the_way(port).first() {
-        Some(socket) => processes(socket.inode).next().map_or_else(|| NOBODY.to_owned(), name),
+    match in_the_way(port, &table(port.protocol)).first() {
+        Some(socket) => processes(&BTreeSet::from([socket.inode])).next().map_or_else(|| NOBODY.to_owned(), |(_, pid)| name(pid)),
         None => SOMEBODY.to_owned(),
     }
 }
 
-/// Everybody who waits for somebody on a port that could not be held, and of them who started the process `caller`. Connections alone are nobody:
-/// they go on beside a published port. A socket that is only bound stands in no list, and is somebody.
-pub(crate) fn all(port: &Reservation, caller: i32) -> Vec<Holder> {
-    let sockets = in_the_way(port);
-    if sockets.is_empty() {
-        return vec![Holder { words: SOMEBODY.to_owned(), processes: Vec::new() }];
+/// The first stranger who waits for somebody on one of these ports, which could not be held. Connections alone are nobody: they go on beside a
+/// published port. A socket that is only bound stands in no list, and is somebody. `is_stranger` is told who started the process `caller`.
+pub(crate) fn first(ports: &[Reservation], caller: i32, is_stranger: impl Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+    let tables: BTreeMap<Protocol, Table> =
+        ports.iter().map(|port| port.protocol).collect::<BTreeSet<_>>().into_iter().map(|protocol| (protocol, table(protocol))).collect();
+    let mut found = Vec::new();
+    for port in ports {
+        let sockets = in_the_way(port, &tables[&port.protocol]);
+        let is_unlisted = sockets.is_empty();
+        found.push((*port, sockets));
+        if is_unlisted && is_stranger(&somebody()) {
+            // Whatever comes behind it matters no more.
+            break;
+        }
+    }
+    let waiting = found.iter().flat_map(|(_, sockets)| sockets).filter(|socket| socket.waits).map(|socket| socket.inode).collect();
+    let mut pids: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for (inode, pid) in processes(&waiting) {
+        pids.entry(inode).or_default().push(pid);
     }
     let runtimes: Vec<u32> = starters(caller).collect();
-    let holder = |socket: &Socket| {
-        let pids: Vec<u32> = processes(socket.inode).collect();
-        let words = pids.first().map_or_else(|| NOBODY.to_owned(), |pid| name(*pid));
-        let process = |pid: u32| Process { command_line: command_line(pid), started_caller: runtimes.contains(&pid) };
-        Holder { words, processes: pids.into_iter().map(process).collect() }
+    let mut known: BTreeMap<u32, Process> = BTreeMap::new();
+    let mut process = |pid: u32| {
+        known.entry(pid).or_insert_with(|| Process { command_line: command_line(pid), started_caller: runtimes.contains(&pid) }).clone()
     };
-    sockets.iter().filter(|socket| socket.waits).map(holder).collect()
+    let mut holder = |socket: &Socket| {
+        let pids = pids.get(&socket.inode).map_or(&[][..], Vec::as_slice);
+        let words = pids.first().map_or_else(|| NOBODY.to_owned(), |pid| name(*pid));
+        Holder { words, processes: pids.iter().map(|pid| process(*pid)).collect() }
+    };
+    found.iter().find_map(|(port, sockets)| {
+        let stranger = if sockets.is_empty() {
+            Some(somebody()).filter(&is_stranger)
+        } else {
+            sockets.iter().filter(|socket| socket.waits).map(&mut holder).find(&is_stranger)
+        };
+        stranger.map(|holder| (*port, holder))
+    })
 }
 
-/// The sockets that a port cannot be held because of, a listener before a connection: the connections of a server have its port, too.
-fn in_the_way(port: &Reservation) -> Vec<Socket> {
-    let files = match port.protocol {
+fn somebody() -> Holder {
+    Holder { words: SOMEBODY.to_owned(), processes: Vec::new() }
+}
+
+/// The sockets of one protocol, by port.
+type Table = BTreeMap<u16, Vec<Socket>>;
+
+fn table(protocol: Protocol) -> Table {
+    let files = match protocol {
         Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
         Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
         Protocol::Sctp => ["/proc/net/sctp/eps", ""],
     };
+    let mut table = Table::new();
+    for socket in files.iter().filter_map(|file| fs::read_to_string(file).ok()).flat_map(|text| sockets(&text)) {
+        table.entry(socket.port).or_default().push(socket);
+    }
+    table
+}
+
+/// The sockets that a port cannot be held because of, a listener before a connection: the connections of a server have its port, too.
+fn in_the_way(port: &Reservation, table: &Table) -> Vec<Socket> {
     let conflicts = |socket: &Socket| {
         // An IPv6 wildcard usually holds IPv4's port too; an IPv4 one never IPv6's.
         let wider = |asked: IpAddr| socket.address.is_unspecified() && (socket.address.is_ipv6() || asked.is_ipv4());
         let narrower = |asked: IpAddr| asked.is_unspecified() && asked.is_ipv4() == socket.address.is_ipv4();
         let same = |asked: IpAddr| socket.address == asked || wider(asked) || narrower(asked);
-        socket.port == port.port && port.address.is_none_or(same)
+        port.address.is_none_or(same)
     };
-    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-    let mut found: Vec<Socket> = texts.flat_map(|text| sockets(&text)).filter(conflicts).collect();
+    let mut found: Vec<Socket> = table.get(&port.port).into_iter().flatten().copied().filter(conflicts).collect();
     found.sort_by_key(|socket| (socket.inode == 0, !socket.waits));
     found
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Socket {
     address: IpAddr,
     port: u16,
@@ -97,14 +137,20 @@ fn parse(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// The processes that have a socket open.
-fn processes(inode: u64) -> impl Iterator<Item = u32> {
-    let wanted = format!("socket:[{inode}]");
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(move |pid: &u32| {
+/// The processes that have one of these sockets open, each with the socket's inode and once for it. No sockets cost nothing.
+fn processes(inodes: &BTreeSet<u64>) -> impl Iterator<Item = (u64, u32)> {
+    let pids = (!inodes.is_empty()).then(|| fs::read_dir("/proc").ok()).flatten().into_iter().flatten().flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).flat_map(|pid: u32| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        fds.into_iter().any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))
+        let open: BTreeSet<u64> =
+            fds.filter_map(|fd| inode(&fs::read_link(fd.path()).ok()?)).filter(|inode| inodes.contains(inode)).collect();
+        open.into_iter().map(move |inode| (inode, pid))
     })
+}
+
+/// The number in `socket:[4242]` (proc_pid_fd(5)).
+fn inode(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn name(pid: u32) -> String {
@@ -158,11 +204,48 @@ mod tests {
         let port = Reservation { protocol: Protocol::Tcp, address: Some(address.ip()), port: address.port() };
         let connection = std::net::TcpStream::connect(address).expect("it listens");
         let accepted = listener.accept().expect("somebody connected");
-        let found = all(&port, 0);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].words.contains(&format!("(pid {})", std::process::id())), "{found:?}");
-        assert!(found[0].processes.iter().any(|process| process.command_line.contains("netd") && !process.started_caller), "{found:?}");
+        let (on, found) = first(&[port], 0, |_| true).expect("it listens");
+        assert_eq!(on, port);
+        assert!(found.words.contains(&format!("(pid {})", std::process::id())), "{found:?}");
+        assert!(found.processes.iter().any(|process| process.command_line.contains("netd") && !process.started_caller), "{found:?}");
         drop(listener);
-        assert_eq!(all(&port, 0), [], "only {connection:?} and {accepted:?} are left");
+        assert_eq!(first(&[port], 0, |_| true), None, "only {connection:?} and {accepted:?} are left");
+    }
+
+    #[test]
+    fn of_many_ports_the_first_that_matters_is_told_and_who_may_be_there_is_passed_over() {
+        let listeners: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let port = |listener: &std::net::TcpListener| {
+            let address = listener.local_addr().expect("it is bound");
+            Reservation { protocol: Protocol::Tcp, address: Some(address.ip()), port: address.port() }
+        };
+        let ports: Vec<Reservation> = listeners.iter().map(port).collect();
+        let asked = std::cell::RefCell::new(Vec::new());
+        let second = |holder: &Holder| {
+            asked.borrow_mut().push(holder.clone());
+            asked.borrow().len() == 2
+        };
+        assert_eq!(first(&ports, 0, second).map(|(port, _)| port), Some(ports[1]));
+        let asked = asked.into_inner();
+        assert_eq!(asked.len(), 2, "nothing behind the first that matters");
+        let is_me = |holder: &Holder| holder.words.contains(&format!("(pid {})", std::process::id()));
+        assert!(asked.iter().all(is_me), "{asked:?}");
+        assert_eq!(first(&ports, 0, |_| false), None);
+        assert_eq!(first(&[], 0, |_| true), None);
+    }
+
+    #[test]
+    fn a_socket_in_no_list_is_somebody_and_one_before_it_is_told_first() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listed = Reservation {
+            protocol: Protocol::Tcp,
+            address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: listener.local_addr().expect("it is bound").port(),
+        };
+        // Port 0 is nobody's.
+        let unlisted = Reservation { port: 0, ..listed };
+        assert_eq!(first(&[listed, unlisted], 0, |_| true).map(|(port, _)| port), Some(listed));
+        assert_eq!(first(&[unlisted, listed], 0, |_| true), Some((unlisted, somebody())));
+        assert_eq!(first(&[listed, unlisted], 0, |holder| holder.processes.is_empty()), Some((unlisted, somebody())));
     }
 }

@@ -400,8 +400,8 @@ impl Kernel for LinuxKernel {
         netns::id(path)
     }
 
-    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder> {
-        self.ports.strangers(port, caller)
+    fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+        self.ports.stranger(ports, caller, is_stranger)
     }
 
     fn counters(&mut self, slot: u32) -> Option<view::Counters> {

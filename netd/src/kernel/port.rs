@@ -89,12 +89,16 @@ impl Ports {
         }
     }
 
-    /// The strangers who would keep us from holding a port; nobody where one of ours would.
-    pub(crate) fn strangers(&self, port: &Reservation, caller: i32) -> Vec<Holder> {
-        match hold(port) {
-            Err(error) if error.errno() == Some(libc::EADDRINUSE) && self.overlapping(port).is_none() => holder::all(port, caller),
-            _ => Vec::new(),
-        }
+    /// The first of these ports that a stranger keeps us from holding, and who that is; a port that one of ours keeps from us is none.
+    pub(crate) fn stranger(
+        &self,
+        ports: &[Reservation],
+        caller: i32,
+        is_stranger: impl Fn(&Holder) -> bool,
+    ) -> Option<(Reservation, Holder)> {
+        let is_in_use = |port: &Reservation| hold(port).is_err_and(|error| error.errno() == Some(libc::EADDRINUSE));
+        let in_use: Vec<Reservation> = ports.iter().copied().filter(|port| is_in_use(port) && self.overlapping(port).is_none()).collect();
+        holder::first(&in_use, caller, is_stranger)
     }
 
     /// Who keeps us from holding a port: another of ours that overlaps, or a stranger.

@@ -10,23 +10,29 @@ use super::Reconciler;
 use crate::kernel::{Holder, Kernel};
 
 impl<K: Kernel> Reconciler<K> {
-    /// The ports that an ADD publishes anew and strangers have sockets on, with who they are. Ports of netd's own are none of this: the wish has them.
-    pub(super) fn held(&mut self, request: &Request, change: &Change, caller: i32) -> Vec<(Published, Reservation, String)> {
-        let Request::CniAdd(add) = request else { return Vec::new() };
-        let mut held = Vec::new();
+    /// The first port that an ADD publishes anew and a stranger has a socket on, with who it is. Ports of netd's own are none of this: the wish has
+    /// them.
+    pub(super) fn held(&mut self, request: &Request, change: &Change, caller: i32) -> Option<(Published, Reservation, String)> {
+        let Request::CniAdd(add) = request else { return None };
+        let (mut asked, mut ports) = (Vec::new(), Vec::new());
         for edit in &change.edits {
             let Edit::Publish { container, before, after: Some(published) } = edit else { continue };
             if before.is_some() || *container != add.key.container {
                 continue;
             }
-            for port in published.host.first..=published.host.last {
-                let port = Reservation { protocol: published.protocol, address: published.address, port };
-                let holders = self.kernel.holders(&port, caller);
-                let stranger = holders.into_iter().find(|holder| is_stranger(holder, container));
-                held.extend(stranger.map(|holder| (*published, port, holder.words)));
-            }
+            let on = |port| Reservation { protocol: published.protocol, address: published.address, port };
+            ports.extend((published.host.first..=published.host.last).map(on));
+            asked.push(*published);
         }
-        held
+        if ports.is_empty() {
+            return None;
+        }
+        let (port, holder) = self.kernel.stranger(&ports, caller, &|holder| is_stranger(holder, &add.key.container))?;
+        let has_it = |published: &Published| {
+            (published.protocol, published.address) == (port.protocol, port.address)
+                && (published.host.first..=published.host.last).contains(&port.port)
+        };
+        Some((asked.into_iter().find(has_it)?, port, holder.words))
     }
 }
 

@@ -217,6 +217,7 @@ fn a_stranger_on_a_host_port_is_named_and_the_runtime_and_its_monitor_may_be_the
     let before = stage.kernel.world().objects.clone();
     stage.kernel.world().listeners = vec![(port, holder("conmon -c cccccccccccc1", false)), (port, holder("nginx -g off", false))];
     let fault = daemon.ask(&request).unwrap_err();
+    assert_eq!(stage.kernel.world().scans, 1, "all ports at once");
     assert_eq!(fault.code, Code::PortTaken);
     assert!(fault.what.contains("8081") && fault.what.contains("nginx (pid 812)"), "{fault:?}");
     assert_eq!(stage.kernel.world().objects, before);

@@ -49,8 +49,8 @@ impl Kernel for Vanishing {
     fn netns(&mut self, path: &str) -> Option<NetnsId> {
         self.0.netns(path)
     }
-    fn holders(&mut self, port: &Reservation, caller: i32) -> Vec<Holder> {
-        self.0.holders(port, caller)
+    fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
+        self.0.stranger(ports, caller, is_stranger)
     }
     fn counters(&mut self, slot: u32) -> Option<Counters> {
         self.0.counters(slot)
