@@ -1,5 +1,5 @@
-//! Three private hosts: one with netd, one for the reference chain, one for the kernel's floor; each with as many attachments as the others. Measures what
-//! it is told to, and never judges.
+//! Four private hosts: one with netd, one for the reference chain, one for the kernel's floor, each with as many attachments as the others; and one with
+//! netd that keeps its first. Measures what it is told to, and never judges.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -62,30 +62,70 @@ pub(super) struct Scene {
     ours: Driver,
     chain: Driver,
     floor: Floor,
+    /// netd with one attachment on each network, however many the others have: what growth is measured against, as namespaces slow the whole
+    /// machine down, whoever made them.
+    few: Few,
     // Dropped after what runs in them, and the disk after netd.
     ours_lab: Lab,
     _others: [Lab; 2],
     _disk: tempfile::TempDir,
 }
 
+struct Few {
+    driver: Driver,
+    lab: Lab,
+    _disk: tempfile::TempDir,
+}
+
+impl Few {
+    fn new() -> Self {
+        let (lab, disk) = with_netd();
+        let mut driver = Driver::in_host(&lab);
+        driver.makes(&["/run/netns/bench0".to_owned()]);
+        let few = Self { driver, lab, _disk: disk };
+        few.exist()
+    }
+
+    fn exist(mut self) -> Self {
+        let plugin = plugin_in(&self.lab);
+        for (dual, port) in [(true, Some(10_000)), (false, None)] {
+            let attachment =
+                Attachment { container: format!("old{}", u8::from(dual)), netns: format!("/run/netns/old{}", u8::from(dual)), port, dual };
+            self.driver.makes(std::slice::from_ref(&attachment.netns));
+            self.driver.runs(&[plugin.add(&attachment)]);
+        }
+        self
+    }
+}
+
+/// A lab's /var/lib is in memory; a benchmark that has no disk in it would flatter.
+fn with_netd() -> (Lab, tempfile::TempDir) {
+    let lab = Lab::bare();
+    let disk = tempfile::tempdir_in("/var/tmp").expect("/var/tmp can be written");
+    lab.netd().start_with(&["--state-dir", disk.path().to_str().expect("a path in UTF-8")], &[]);
+    (lab, disk)
+}
+
+/// Our plugin, as seen from inside.
+fn plugin_in(lab: &Lab) -> Plugins {
+    Plugins::Ours(lab.host().program("netd-cni").to_str().expect("a path in UTF-8").to_owned())
+}
+
 impl Scene {
     pub(super) fn new() -> Self {
-        let (ours_lab, chain_lab, floor_lab) = (Lab::bare(), Lab::bare(), Lab::bare());
-        // A lab's /var/lib is in memory; a benchmark that has no disk in it would flatter.
-        let disk = tempfile::tempdir_in("/var/tmp").expect("/var/tmp can be written");
-        ours_lab.netd().start_with(&["--state-dir", disk.path().to_str().expect("a path in UTF-8")], &[]);
+        let ((ours_lab, disk), chain_lab, floor_lab) = (with_netd(), Lab::bare(), Lab::bare());
         let (mut ours, mut chain) = (Driver::in_host(&ours_lab), Driver::in_host(&chain_lab));
         let paths: Vec<_> = (0..SAMPLED).map(|number| format!("/run/netns/bench{number}")).collect();
         ours.makes(&paths);
         chain.makes(&paths);
         let mut floor = bridged(&floor_lab);
         floor.does("make", 0);
-        Self { existing: 0, ours, chain, floor, ours_lab, _others: [chain_lab, floor_lab], _disk: disk }
+        Self { existing: 0, ours, chain, floor, few: Few::new(), ours_lab, _others: [chain_lab, floor_lab], _disk: disk }
     }
 
     /// Our plugin, as seen from inside.
     pub(super) fn plugin(&self) -> Plugins {
-        Plugins::Ours(self.ours_lab.host().program("netd-cni").to_str().expect("a path in UTF-8").to_owned())
+        plugin_in(&self.ours_lab)
     }
 
     /// Our plugin's file, as seen from the machine.
@@ -101,6 +141,14 @@ impl Scene {
     /// Starts an attachment, takes it away, and gives both.
     pub(super) fn once(&mut self, plugins: &Plugins, attachment: &Attachment) -> [Took; 2] {
         self.together(plugins, std::slice::from_ref(attachment))
+    }
+
+    /// Milliseconds of an ADD where one attachment is there; it is taken away again.
+    pub(super) fn with_one_there(&mut self, attachment: &Attachment) -> f64 {
+        let plugin = plugin_in(&self.few.lab);
+        let add = self.few.driver.runs(&[plugin.add(attachment)]);
+        self.few.driver.runs(&[plugin.del(attachment, &add.results[0])]);
+        add.ms
     }
 
     /// All ADDs at the same time, then all DELs.
