@@ -320,7 +320,8 @@ fn ports_are_published_in_all_the_ways_that_podman_knows() {
     let chosen = chosen.lines().filter_map(|line| line.strip_prefix("0.0.0.0:")?.parse().ok()).find(|port: &u16| *port != 8081);
     lab.outside().fetches((HOST_V4, chosen.expect("podman chose one"))).expect_from(&web);
     let shown = lab.netctl(["ports", "web"]).expect_done();
-    assert_eq!(shown.matches("/tcp").count(), 5, "{shown}");
+    // podman names each port of a range; a row of them is one range to netd.
+    assert_eq!((shown.matches("/tcp").count(), shown.matches("*:9000-9002 ").count()), (3, 1), "{shown}");
     podman.does(["rm", "--force", "--time", "0", "web"]);
     expect_forgotten(&lab);
     lab.ends_clean();
