@@ -14,7 +14,7 @@ mod table;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle|cni [--quick]";
+const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle|cni|cni-growth [--quick]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Some(&"restart") => restart::run(quick),
         Some(&"idle") => idle::run(quick),
         Some(&"cni") => cni::run(quick),
+        Some(&"cni-growth") => cni::run_growth(quick),
         // Not for people: the kernel's floor, and what runs plugins, in the private host where another process of this program started them.
         Some(&"floor") => return floor::serve(&words[1..]),
         Some(&"cni-driver") => return cni::serve(),

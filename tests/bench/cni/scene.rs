@@ -1,5 +1,5 @@
-//! Four private hosts: one with netd, one for the reference chain, one for the kernel's floor, each with as many attachments as the others; and one with
-//! netd that keeps its first. Measures what it is told to, and never judges.
+//! Three private hosts: one with netd, one for the reference chain, one for the kernel's floor; each with as many attachments as the others. Measures what
+//! it is told to, and never judges.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -62,39 +62,46 @@ pub(super) struct Scene {
     ours: Driver,
     chain: Driver,
     floor: Floor,
-    /// netd with one attachment on each network, however many the others have: what growth is measured against, as namespaces slow the whole
-    /// machine down, whoever made them.
-    few: Few,
     // Dropped after what runs in them, and the disk after netd.
     ours_lab: Lab,
     _others: [Lab; 2],
     _disk: tempfile::TempDir,
 }
 
-struct Few {
+/// A private host with netd, and an attachment on each network.
+pub(super) struct Netd {
     driver: Driver,
     lab: Lab,
     _disk: tempfile::TempDir,
 }
 
-impl Few {
-    fn new() -> Self {
+impl Netd {
+    pub(super) fn new() -> Self {
         let (lab, disk) = with_netd();
         let mut driver = Driver::in_host(&lab);
         driver.makes(&["/run/netns/bench0".to_owned()]);
-        let few = Self { driver, lab, _disk: disk };
-        few.exist()
+        let mut netd = Self { driver, lab, _disk: disk };
+        let first = |dual: bool| {
+            let name = format!("old{}", u8::from(dual));
+            Attachment { netns: format!("/run/netns/{name}"), container: name, port: dual.then_some(10_000), dual }
+        };
+        netd.has(&[first(true), first(false)]);
+        netd
     }
 
-    fn exist(mut self) -> Self {
+    /// Makes attachments that stay.
+    pub(super) fn has(&mut self, attachments: &[Attachment]) {
         let plugin = plugin_in(&self.lab);
-        for (dual, port) in [(true, Some(10_000)), (false, None)] {
-            let attachment =
-                Attachment { container: format!("old{}", u8::from(dual)), netns: format!("/run/netns/old{}", u8::from(dual)), port, dual };
-            self.driver.makes(std::slice::from_ref(&attachment.netns));
-            self.driver.runs(&[plugin.add(&attachment)]);
-        }
-        self
+        self.driver.makes(&attachments.iter().map(|attachment| attachment.netns.clone()).collect::<Vec<_>>());
+        self.driver.runs(&attachments.iter().map(|attachment| plugin.add(attachment)).collect::<Vec<_>>());
+    }
+
+    /// Milliseconds of an ADD, which is taken away again.
+    pub(super) fn adds(&mut self, attachment: &Attachment) -> f64 {
+        let plugin = plugin_in(&self.lab);
+        let add = self.driver.runs(&[plugin.add(attachment)]);
+        self.driver.runs(&[plugin.del(attachment, &add.results[0])]);
+        add.ms
     }
 }
 
@@ -120,7 +127,7 @@ impl Scene {
         chain.makes(&paths);
         let mut floor = bridged(&floor_lab);
         floor.does("make", 0);
-        Self { existing: 0, ours, chain, floor, few: Few::new(), ours_lab, _others: [chain_lab, floor_lab], _disk: disk }
+        Self { existing: 0, ours, chain, floor, ours_lab, _others: [chain_lab, floor_lab], _disk: disk }
     }
 
     /// Our plugin, as seen from inside.
@@ -141,14 +148,6 @@ impl Scene {
     /// Starts an attachment, takes it away, and gives both.
     pub(super) fn once(&mut self, plugins: &Plugins, attachment: &Attachment) -> [Took; 2] {
         self.together(plugins, std::slice::from_ref(attachment))
-    }
-
-    /// Milliseconds of an ADD where one attachment is there; it is taken away again.
-    pub(super) fn with_one_there(&mut self, attachment: &Attachment) -> f64 {
-        let plugin = plugin_in(&self.few.lab);
-        let add = self.few.driver.runs(&[plugin.add(attachment)]);
-        self.few.driver.runs(&[plugin.del(attachment, &add.results[0])]);
-        add.ms
     }
 
     /// All ADDs at the same time, then all DELs.
