@@ -171,7 +171,7 @@ impl Scene {
         ["attach 0", "detach 0"].map(|order| self.floor.says(&format!("{order} {}", shape.words())))
     }
 
-    /// Makes attachments until so many are there, dual stack and with a port each, in all three hosts; ours also on the network of IPv4 alone.
+    /// Makes attachments until so many are there, dual stack and with a port each, in all three hosts; in ours the first also on the network of IPv4 alone.
     pub(super) fn grows_to(&mut self, level: usize) {
         let began = Instant::now();
         while self.existing < level {
@@ -211,7 +211,8 @@ impl Scene {
             port: None,
             dual: false,
         };
-        let all: Vec<_> = all.iter().cloned().chain(all.iter().map(other)).collect();
+        let first = all.iter().take(usize::from(self.existing == 0)).map(other);
+        let all: Vec<_> = all.iter().cloned().chain(first).collect();
         let paths: Vec<_> = all.iter().map(|attachment| attachment.netns.clone()).collect();
         let plugin = self.plugin();
         self.ours.makes(&paths);
