@@ -9,7 +9,7 @@ use netd_api::{
     addr::Mac,
     cni::{Bandwidth, Rate},
     names::{LabelKey, LabelValue},
-    publish::{PortRange, Protocol, PublishSpec},
+    publish::{PortRange, Protocol, PublishSpec, RANGE_MOST},
     spec::Labels,
 };
 
@@ -19,11 +19,6 @@ use crate::{
     json::{Field, Object},
     spec::Dns,
 };
-
-/// Runtimes that want no limit to a burst say 2³¹ - 1 (kubelet, containerd) or 2³² - 1 (CRI-O) bits.
-const NO_BURST: u64 = i32::MAX as u64;
-/// netd publishes so many ports in one range at most.
-const RANGE_MOST: u32 = 4096;
 
 /// What came by capabilities, `args.cni`, CNI_ARGS and the keys of the plugin `tuning`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,7 +116,7 @@ fn bandwidth(object: &Object<'_>) -> Result<Bandwidth, CniError> {
         return Ok(Bandwidth::default());
     };
     let rate = |rate: &str, burst: &str| -> Result<Option<Rate>, CniError> {
-        let burst_bits = bandwidth.number(burst, u64::MAX)?.filter(|bits| (1..NO_BURST).contains(bits));
+        let burst_bits = bandwidth.number(burst, u64::MAX)?.filter(|bits| (1..Rate::NO_BURST).contains(bits));
         let bits_per_second = bandwidth.number(rate, u64::MAX)?.filter(|bits| *bits > 0);
         Ok(bits_per_second.map(|bits_per_second| Rate { bits_per_second, burst_bits }))
     };

@@ -214,6 +214,11 @@ pub struct Rate {
     pub burst_bits: Option<u64>,
 }
 
+impl Rate {
+    /// Bits from which on an asked burst is none: runtimes that want no limit say 2³¹ - 1 (kubelet, containerd) or 2³² - 1 (CRI-O).
+    pub const NO_BURST: u64 = i32::MAX as u64;
+}
+
 /// What ADD made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -57,6 +57,9 @@ impl FromStr for Protocol {
     }
 }
 
+/// More ports than these in one published range are refused: each is an element and a held socket.
+pub const RANGE_MOST: u32 = 4096;
+
 /// One or more ports in a row: 1 to 65535, the first not above the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

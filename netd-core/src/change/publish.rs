@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use netd_api::{
     addr::Family,
     fault::{Code, Fault},
-    publish::{PortRange, PublishSpec},
+    publish::{PortRange, PublishSpec, RANGE_MOST},
 };
 
 use super::{Context, attachment::Asker, container::PreviewNetworks};
@@ -14,9 +14,6 @@ use crate::{
     ipam::Ranges,
     objects::Reservation,
 };
-
-/// More ports than these in one range are refused: each is an element and a held socket.
-const RANGE_MOST: u32 = 4096;
 
 pub(super) fn publish(desired: &Desired, container: &Container, spec: &PublishSpec, context: Context<'_>) -> Result<Change, Fault> {
     let preview = PreviewNetworks { desired, made: None };

@@ -17,8 +17,6 @@ use crate::{
     objects::{Bucket, Ifb, Ns, Objects, Veth},
 };
 
-/// Bits from which on an asked burst is none: runtimes write the largest 32-bit numbers where nothing was asked.
-const NO_BURST: u64 = i32::MAX as u64;
 /// Ethernet and VLAN headers of a frame, in bytes.
 const HEADERS: u32 = 14 + 4;
 /// ETH_DATA_LEN: the MTU of an ifb, below which the kernel takes a bucket for a mistake and says so in its log.
@@ -57,7 +55,7 @@ fn bucket(rate: Rate, mtu: u32) -> Option<Bucket> {
         return None;
     }
     let frame = mtu.max(ETHERNET).saturating_add(HEADERS);
-    let burst = match rate.burst_bits.filter(|bits| (1..NO_BURST).contains(bits)) {
+    let burst = match rate.burst_bits.filter(|bits| (1..Rate::NO_BURST).contains(bits)) {
         Some(bits) => capped(bits.div_ceil(8), u32::MAX),
         None => chosen(bytes, frame),
     };
