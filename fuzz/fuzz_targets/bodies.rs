@@ -6,6 +6,7 @@ use std::fmt;
 use libfuzzer_sys::fuzz_target;
 use netd_api::{
     fault::Fault,
+    policy::PolicyFiles,
     publish::PublishSpec,
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
 };
@@ -24,5 +25,6 @@ fuzz_target!(|bytes: &[u8]| {
     round::<ContainerChange>(bytes);
     round::<AttachSpec>(bytes);
     round::<PublishSpec>(bytes);
+    round::<PolicyFiles>(bytes);
     round::<Fault>(bytes);
 });

@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use netd_api::{
     addr::{Mac, Subnet},
     names::{ContainerId, ContainerName, IfName, LabelKey, LabelValue, Namespace, NetworkName},
+    policy::{FlowVerdict, PolicyName},
     publish::{Protocol, PublishSpec},
 };
 
@@ -29,4 +30,6 @@ fuzz_target!(|text: &str| {
     round::<Mac>(text);
     round::<Protocol>(text);
     round::<PublishSpec>(text);
+    round::<PolicyName>(text);
+    round::<FlowVerdict>(text);
 });

@@ -2,7 +2,10 @@
 
 pub(crate) mod cni;
 pub(crate) mod container;
+pub(crate) mod flows;
 pub(crate) mod network;
+pub(crate) mod policy;
+pub(crate) mod port_name;
 pub(crate) mod value;
 
 use std::path::PathBuf;
@@ -12,7 +15,9 @@ use netd_api::{DEFAULT_SOCKET, names::ContainerName, publish::PublishSpec};
 
 use cni::CniCommand;
 use container::ContainerCommand;
+use flows::Flows;
 use network::NetworkCommand;
+use policy::PolicyCommand;
 
 /// Container networks of this host: what there is, what it does, and changes to it
 ///
@@ -82,6 +87,14 @@ pub(crate) enum Command {
     Unpublish(Unpublish),
     /// List published ports
     Ports(Ports),
+    /// Apply, show and remove policies: who may talk to whom
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Recorded connections, one a line, with their verdicts
+    ///
+    /// A line has the time (UTC), what happened, the container, -> where it opened the connection and <- where the other end did, that
+    /// other end, the verdict, what the container sent / received, and the policy that decided. With -o json: one object a line.
+    Flows(Flows),
     /// What the daemon would do now to make the kernel as it shall be; nothing where all is well
     Plan,
     /// Remove every network, container and published port, and every kernel object that netd made

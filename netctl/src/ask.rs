@@ -1,10 +1,15 @@
 //! From what was typed to what shall be done: pure. Never talks to the daemon, and reads neither files nor environment.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use netd_api::{
     message::Request,
-    names::{ContainerName, LabelKey},
+    names::{ContainerName, LabelKey, LabelValue},
     spec::{AttachSpec, ContainerChange, ContainerSpec, Labels, NetworkSpec, Source},
 };
 
@@ -12,7 +17,9 @@ use crate::args::{
     Cleanup, Command,
     cni::CniCommand,
     container::{Attach, ContainerCommand, Create, Set, Wish},
+    flows::Flows,
     network::{self, NetworkCommand},
+    policy::{Apply, PolicyCommand},
     value::{self, Label, LabelEdit},
 };
 
@@ -21,6 +28,10 @@ use crate::args::{
 pub(crate) enum Task {
     /// Asks the daemon, one request after the other, and shows what comes back.
     Ask(Vec<Request>, Show),
+    /// Reads policy files and has them applied.
+    Apply(Apply),
+    /// Prints recorded flows, and maybe goes on.
+    Flows(Flows),
     /// Asks for a cleanup, after a yes.
     Cleanup(Consent),
     /// Becomes a command in a container's network.
@@ -67,6 +78,8 @@ pub(crate) fn task(command: Command) -> Result<Task, Contradiction> {
         Command::Publish(args) => Task::Ask(vec![Request::Publish(args.container, args.spec)], Show::Brief),
         Command::Unpublish(args) => Task::Ask(vec![Request::Unpublish(args.container, args.spec)], Show::Brief),
         Command::Ports(args) => Task::Ask(vec![Request::Ports(args.container)], Show::Table),
+        Command::Policy(command) => policy_task(command)?,
+        Command::Flows(args) => Task::Flows(args),
         Command::Plan => Task::Ask(vec![Request::Plan], Show::Detail),
         Command::Cleanup(Cleanup { yes: true }) => Task::Cleanup(Consent::Given),
         Command::Cleanup(Cleanup { yes: false }) => Task::Cleanup(Consent::ToBeAsked),
@@ -100,7 +113,11 @@ fn container_task(command: ContainerCommand) -> Result<Task, Contradiction> {
         }
         ContainerCommand::Attach(args) => (Request::CreateContainer(attach(args)?), Show::Brief),
         ContainerCommand::Set(Set { container, change }) => {
-            let change = ContainerChange { labels: label_edits(change.labels)?, namespace: change.namespace };
+            let change = ContainerChange {
+                labels: label_edits(change.labels)?,
+                namespace: change.namespace,
+                ports: each_once("port name", change.port_names.into_iter().map(|edit| (edit.name, edit.port)))?,
+            };
             (Request::ChangeContainer(container, change), Show::Quiet)
         }
         ContainerCommand::Ls(args) => (Request::Containers, list(args.quiet)),
@@ -109,6 +126,22 @@ fn container_task(command: ContainerCommand) -> Result<Task, Contradiction> {
             return Ok(Task::Ask(args.containers.into_iter().map(Request::RemoveContainer).collect(), Show::Brief));
         }
         ContainerCommand::Exec(args) => return Ok(Task::Exec(args.container, args.command)),
+    };
+    Ok(Task::Ask(vec![request], show))
+}
+
+fn policy_task(command: PolicyCommand) -> Result<Task, Contradiction> {
+    let (request, show) = match command {
+        PolicyCommand::Apply(args) => {
+            if args.files.iter().filter(|file| file.as_path() == Path::new("-")).count() > 1 {
+                return Err(Contradiction("standard input is given twice; give -f - once".to_owned()));
+            }
+            return Ok(Task::Apply(args));
+        }
+        PolicyCommand::Ls(args) => (Request::Policies, list(args.quiet)),
+        PolicyCommand::Get(args) => (Request::Policy(args.name), Show::Detail),
+        PolicyCommand::Rm(args) => return Ok(Task::Ask(args.names.into_iter().map(Request::RemovePolicy).collect(), Show::Brief)),
+        PolicyCommand::Advise(args) => (Request::Advise(args.container), Show::Detail),
     };
     Ok(Task::Ask(vec![request], show))
 }
@@ -151,25 +184,28 @@ fn container_spec(mut spec: ContainerSpec, wish: Wish) -> Result<ContainerSpec, 
     spec.publish = wish.publish;
     spec.labels = labels(wish.labels)?;
     spec.namespace = wish.namespace;
+    spec.allow_addresses = wish.allow_addresses;
+    spec.guard = wish.guard;
     Ok(spec)
 }
 
 fn labels(given: Vec<Label>) -> Result<Labels, Contradiction> {
-    each_key_once(given.into_iter().map(|label| (label.key, label.value)))
+    each_once("label", given.into_iter().map(|label| (label.key, label.value)))
 }
 
-fn label_edits(given: Vec<LabelEdit>) -> Result<BTreeMap<LabelKey, Option<netd_api::names::LabelValue>>, Contradiction> {
-    each_key_once(given.into_iter().map(|edit| match edit {
+fn label_edits(given: Vec<LabelEdit>) -> Result<BTreeMap<LabelKey, Option<LabelValue>>, Contradiction> {
+    let edits = given.into_iter().map(|edit| match edit {
         LabelEdit::Set(label) => (label.key, Some(label.value)),
         LabelEdit::Drop(key) => (key, None),
-    }))
+    });
+    each_once("label", edits)
 }
 
-fn each_key_once<V>(given: impl Iterator<Item = (LabelKey, V)>) -> Result<BTreeMap<LabelKey, V>, Contradiction> {
+fn each_once<K: Ord + Display, V>(kind: &str, given: impl Iterator<Item = (K, V)>) -> Result<BTreeMap<K, V>, Contradiction> {
     let mut map = BTreeMap::new();
     for (key, value) in given {
         if map.contains_key(&key) {
-            return Err(Contradiction(format!("label {key} is given twice; give it once")));
+            return Err(Contradiction(format!("{kind} {key} is given twice; give it once")));
         }
         map.insert(key, value);
     }

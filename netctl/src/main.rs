@@ -6,7 +6,10 @@ mod ask;
 mod cni;
 mod exec;
 mod failure;
+mod flows;
+mod moment;
 mod netns;
+mod policy;
 mod show;
 
 use std::{
@@ -14,6 +17,8 @@ use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     path::Path,
     process::ExitCode,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{CommandFactory as _, Parser as _};
@@ -37,6 +42,8 @@ fn main() -> ExitCode {
     let client = Client::at(&global.socket);
     let done = match task {
         Task::Ask(requests, show) => ask(&client, requests, show, global.output),
+        Task::Apply(wish) => apply(&client, &wish, global.output),
+        Task::Flows(wish) => follow(&client, &wish, global.output),
         Task::Cleanup(consent) => cleanup(&client, consent, global.output),
         Task::Exec(container, command) => enter(&client, container, &command),
         Task::Cni(command) => cni(&command, global.output),
@@ -65,6 +72,27 @@ fn ask(client: &Client, requests: Vec<Request>, show: Show, output: Output) -> R
     }
     print(&answers, show, output)?;
     Ok(status)
+}
+
+fn apply(client: &Client, wish: &args::policy::Apply, output: Output) -> Result<ExitCode, Failure> {
+    let files = policy::read(wish, io::stdin().lock())?;
+    ask(client, vec![Request::ApplyPolicies(Box::new(files))], Show::Detail, output)
+}
+
+/// Recorded flows, once or until it is interrupted.
+fn follow(client: &Client, wish: &args::flows::Flows, output: Output) -> Result<ExitCode, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ways = flows::Ways {
+        ask: &mut |query| match client.send(&Request::Flows(query))? {
+            Reply::Flows(view) => Ok(*view),
+            _ => Err(Failure { status: FAILED, what: "netd's answer is not about flows".to_owned(), hint: String::new() }),
+        },
+        out: io::stdout().lock(),
+        tell: &mut |note| tell(&format!("note: {}", show::printable(note))),
+        pause: &mut || thread::sleep(flows::PAUSE),
+    };
+    flows::run(wish, output, now, ways)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn cleanup(client: &Client, consent: Consent, output: Output) -> Result<ExitCode, Failure> {

@@ -1,7 +1,9 @@
 //! What comes back, as text for people or as JSON. Never asks anything, and prints nothing itself.
 
 mod container;
+mod flow;
 mod network;
+mod policy;
 mod port;
 mod status;
 mod table;
@@ -14,6 +16,7 @@ use netd_api::{
 };
 
 use crate::ask::Show;
+pub(crate) use flow::line as flow_line;
 pub(crate) use table::{Paint, printable};
 
 /// An answer for people.
@@ -31,6 +34,12 @@ pub(crate) fn text(request: &Request, reply: &Reply, show: Show, paint: Paint) -
         (_, Reply::Container(container)) => container::page(container, paint),
         (Show::Brief, Reply::Ports(ports)) => port::ways(ports),
         (_, Reply::Ports(ports)) => port::rows(ports, paint),
+        (Show::Brief, Reply::Policies(policies)) => lines(policies.iter().map(|policy| &policy.name)),
+        (_, Reply::Policies(policies)) => policy::rows(policies, paint),
+        (_, Reply::Policy(policy)) => policy::source(policy),
+        (_, Reply::PoliciesApplied(applied)) => policy::applied(applied, is_dry_run(request), paint),
+        (_, Reply::Advice(advice)) => policy::advice(advice),
+        (_, Reply::Flows(flows)) => lines(flows.flows.iter().map(flow::line)),
         (_, Reply::Plan(plan)) => plan_text(plan),
         (_, Reply::Cleanup(cleanup)) => cleanup_text(cleanup),
         // netctl asks none of CNI's verbs; they are for runtimes.
@@ -48,6 +57,11 @@ pub(crate) fn json(answers: &[(Request, Reply)]) -> Result<String, serde_json::E
         [(_, Reply::Containers(containers))] => serde_json::to_string_pretty(containers),
         [(_, Reply::Container(container))] => serde_json::to_string_pretty(container),
         [(_, Reply::Ports(ports))] => serde_json::to_string_pretty(ports),
+        [(_, Reply::Policies(policies))] => serde_json::to_string_pretty(policies),
+        [(_, Reply::Policy(policy))] => serde_json::to_string_pretty(policy),
+        [(_, Reply::PoliciesApplied(applied))] => serde_json::to_string_pretty(applied),
+        [(_, Reply::Advice(advice))] => serde_json::to_string_pretty(advice),
+        [(_, Reply::Flows(flows))] => serde_json::to_string_pretty(flows),
         [(_, Reply::Plan(plan))] => serde_json::to_string_pretty(plan),
         [(_, Reply::Cleanup(cleanup))] => serde_json::to_string_pretty(cleanup),
         answers => {
@@ -72,8 +86,13 @@ fn removed(request: &Request) -> Option<String> {
     match request {
         Request::RemoveNetwork(name) => Some(name.to_string()),
         Request::RemoveContainer(name) => Some(name.to_string()),
+        Request::RemovePolicy(name) => Some(name.to_string()),
         _ => None,
     }
+}
+
+fn is_dry_run(request: &Request) -> bool {
+    matches!(request, Request::ApplyPolicies(files) if files.dry_run)
 }
 
 fn plan_text(plan: &PlanView) -> String {

@@ -124,6 +124,91 @@ fn a_cleanup_that_leaves_something_has_failed() {
     assert!(asked.join().unwrap()[0].starts_with("POST /v1/cleanup "));
 }
 
+/// Runs it with this on standard input.
+fn run_fed(socket: &Path, arguments: &[&str], stdin: &str) -> Output {
+    let mut command = netctl(socket, arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn advice_can_be_piped_into_apply() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("netd.sock");
+    let advice = r#"{"policy":"kind: NetworkPolicy\n","flows":3,"notes":["look at it"]}"#;
+    let asked = daemon(&socket, vec![(200, advice.to_owned())]);
+    let advised = run(&socket, &["policy", "advise", "shop/web"]);
+    assert_eq!((advised.status.code(), err(&advised)), (Some(0), ""));
+    assert_eq!(out(&advised), "# From 3 recorded flows.\n# look at it\nkind: NetworkPolicy\n");
+    assert!(asked.join().unwrap()[0].starts_with("GET /v1/containers/shop%2Fweb/advice "));
+
+    let socket = folder.path().join("apply.sock");
+    let applied = r#"{"policies":[{"name":"shop/web","change":"created","selects":["shop/web"]}],"namespaces":[]}"#;
+    let asked = daemon(&socket, vec![(200, applied.to_owned())]);
+    let output = run_fed(&socket, &["policy", "apply", "-f", "-"], out(&advised));
+    assert_eq!((output.status.code(), err(&output)), (Some(0), ""));
+    assert_eq!(out(&output), "NAME       CHANGE    SELECTS\nshop/web   created   shop/web\n");
+    assert!(asked.join().unwrap()[0].starts_with("POST /v1/policies "));
+}
+
+#[test]
+fn a_policy_file_that_cannot_be_read_is_not_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&folder.path().join("none.sock"), &["policy", "apply", "-f", "/nonexistent/db.yaml"]);
+    assert_eq!((output.status.code(), out(&output)), (Some(1), ""));
+    assert_eq!(err(&output), "error: could not read /nonexistent/db.yaml: No such file or directory (os error 2)\n");
+}
+
+fn flow(number: u64) -> String {
+    let counted = r#"{"packets":1,"bytes":60,"segments":1}"#;
+    format!(
+        r#"{{"number":{number},"event":"denied","began":1795770721.0,"last_seen":1795770721.0,
+        "container":{{"address":"10.4.0.2","port":80,"name":"web"}},"network":"lan","ifname":"eth0",
+        "remote":{{"address":"10.4.0.3","port":{number}}},"direction":"ingress","protocol":"udp","verdict":"drop","reason":"policy",
+        "sent":{counted},"received":{counted}}}"#
+    )
+}
+
+fn flows(numbers: &[u64], last: u64, lost: u64) -> (u16, String) {
+    let flows: Vec<String> = numbers.iter().map(|number| flow(*number)).collect();
+    (200, format!(r#"{{"flows":[{}],"last":{last},"lost":{lost},"forgotten":0}}"#, flows.join(",")))
+}
+
+#[test]
+fn flows_are_followed_until_the_daemon_goes_and_no_loss_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("netd.sock");
+    let asked = daemon(&socket, vec![flows(&[1], 1, 0), flows(&[], 1, 0), flows(&[2], 2, 5)]);
+    let output = run(&socket, &["flows", "-f", "--container", "web", "-o", "json"]);
+    assert_eq!(out(&output).lines().count(), 2);
+    for line in out(&output).lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).unwrap()["number"].is_number(), "{line}");
+    }
+    assert!(err(&output).starts_with("note: 5 records were lost meanwhile: "), "{}", err(&output));
+    assert!(err(&output).contains("\nerror: cannot "), "{}", err(&output));
+    assert_ne!(output.status.code(), Some(0));
+    let asked = asked.join().unwrap();
+    let paths: Vec<&str> = asked.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(paths, ["/v1/flows?container=web", "/v1/flows?container=web&after=1", "/v1/flows?container=web&after=1"]);
+}
+
+#[test]
+fn a_follower_whose_reader_goes_away_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("netd.sock");
+    let asked = daemon(&socket, vec![flows(&[1], 1, 0), flows(&[2], 2, 0)]);
+    let mut child = netctl(&socket, &["flows", "-f"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("2026-11-27 09:12:01.000 denied  web eth0:80 <- 10.4.0.3:1 udp drop (policy)  "), "{line}");
+    drop(reader);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), err(&output)), (Some(0), ""));
+    assert_eq!(asked.join().unwrap().len(), 2);
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +224,7 @@ fn every_shell_has_a_completion_that_knows_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = run(folder.path(), &["completion", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
-        for word in ["disconnect", "unpublish", "no-masquerade", "ifname"] {
+        for word in ["disconnect", "unpublish", "no-masquerade", "ifname", "advise", "dry-run", "allow-address", "port-name"] {
             assert!(out(&output).contains(word), "{shell} knows no {word}");
         }
     }
@@ -156,6 +241,8 @@ fn every_command_has_a_manual_page() {
         ("netctl-network-create.1", "\\-\\-no\\-masquerade"),
         ("netctl-container-exec.1", "/etc/netns/CONTAINER"),
         ("netctl-publish.1", "HOSTIP"),
+        ("netctl-policy-apply.1", "\\-\\-skip\\-other\\-kinds"),
+        ("netctl-flows.1", "\\-\\-since"),
     ] {
         let text = fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(said), "{page} does not say {said}:\n{text}");

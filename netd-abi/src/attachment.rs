@@ -1,4 +1,4 @@
-//! The value of map `ATTACHMENTS`: what a program knows of the container behind an interface. Never holds names or addresses.
+//! The value of map `ATTACHMENTS`: what a program knows of the container behind an interface. Never holds names.
 
 /// Attachments that fit into the maps. A host with 1,023 ports a bridge reaches it with 16 full bridges.
 pub const MAX_ATTACHMENTS: u32 = 16_384;
@@ -9,37 +9,89 @@ pub const NO_PACER: u32 = 0;
 /// Added to a pacer's index where a filter behind the program leads there, as the program itself cannot; interface indexes are below it.
 pub const BEHIND: u32 = 1 << 31;
 
+/// Bits of [`Attachment::flags`].
+pub mod flag {
+    /// What it sends has its own hardware address.
+    pub const GUARD_MAC: u32 = 1;
+    /// What it sends has its own IP addresses, and ARP, neighbour discovery, router advertisements, DHCP and source routes are checked.
+    pub const GUARD_IP: u32 = 1 << 1;
+    /// Map `ALLOWED` has further addresses that it may send from.
+    pub const ALLOWED: u32 = 1 << 2;
+    /// It is a bridge port that does not talk to other isolated ones.
+    pub const ISOLATED: u32 = 1 << 3;
+    /// What it gets waits in a queue of its host end, which the short way would pass by.
+    pub const PACED: u32 = 1 << 4;
+}
+
 /// The attachment behind one host-side veth; the key is the interface's index (`u32`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
     /// Number of the attachment, below [`MAX_ATTACHMENTS`]; other maps are indexed with it.
     pub slot: u32,
-    /// Index of the interface whose queue paces what the container sends, with or without [`BEHIND`], or [`NO_PACER`]. It needed no new layout
-    /// version: what was here before was always zero.
+    /// Index of the interface whose queue paces what the container sends, with or without [`BEHIND`], or [`NO_PACER`].
     pub pacer: u32,
+    /// See [`flag`].
+    pub flags: u32,
+    /// Index of the bridge that it is a port of, or zero: unknown, and the short way is not taken.
+    pub bridge: u32,
+    /// The division of addresses into identities that its rule sets speak of.
+    pub generation: u32,
+    /// The rule set for what comes to it, or [`crate::policy::NO_SET`].
+    pub ingress: u32,
+    /// The rule set for what it sends, or [`crate::policy::NO_SET`].
+    pub egress: u32,
+    /// Its first IPv4 address, network order; zero: none.
+    pub v4: [u8; 4],
+    /// Its first IPv6 address, network order; zero: none.
+    pub v6: [u8; 16],
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub padding: [u8; 2],
 }
 
 impl Attachment {
     /// Where the program leads what the container sends; [`NO_PACER`] also where a filter behind it does.
     #[must_use]
-    pub const fn pacer_of_program(self) -> u32 {
+    pub const fn pacer_of_program(&self) -> u32 {
         if self.is_paced_behind() { NO_PACER } else { self.pacer }
     }
 
     /// Whether a filter behind the program leads to the pacer.
     #[must_use]
-    pub const fn is_paced_behind(self) -> bool {
+    pub const fn is_paced_behind(&self) -> bool {
         self.pacer & BEHIND != 0
+    }
+
+    /// Whether it has a [`flag`].
+    #[must_use]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
     }
 }
 
-const _: () = assert!(size_of::<Attachment>() == 4 + 4); // the sum of the fields: no hidden padding
-const _: () = assert!(align_of::<Attachment>() == 4);
+/// Key of the prefix map `ALLOWED`, after its length: an address that an attachment may send from besides its first ones. A prefix of n bits of the
+/// 128-bit address has the length 32 + n.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AllowedKey {
+    /// The attachment.
+    pub slot: u32,
+    /// The address, network order; IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+}
 
-// SAFETY: repr(C), integers only and no padding (asserted above), so that every byte pattern is a value and every byte is set.
+const _: () = assert!(size_of::<Attachment>() == 7 * 4 + 4 + 16 + 6 + 2); // the sum of the fields: no hidden padding
+const _: () = assert!(align_of::<Attachment>() == 4);
+const _: () = assert!(size_of::<AllowedKey>() == 4 + 16);
+
+// SAFETY: repr(C), integers and byte arrays only and no padding (asserted above), so that every byte pattern is a value and every byte is set.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Attachment {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for AllowedKey {}
 
 #[cfg(test)]
 mod tests {
@@ -48,7 +100,7 @@ mod tests {
     #[test]
     fn a_program_leads_nowhere_where_a_filter_behind_it_does() {
         for (pacer, of_program, behind) in [(NO_PACER, NO_PACER, false), (7, 7, false), (7 | BEHIND, NO_PACER, true)] {
-            let attachment = Attachment { slot: 3, pacer };
+            let attachment = Attachment { slot: 3, pacer, ..Attachment::default() };
             assert_eq!((attachment.pacer_of_program(), attachment.is_paced_behind()), (of_program, behind));
         }
     }

@@ -1,4 +1,4 @@
-//! The value of maps `COUNTERS` and `DROPS`: packets, bytes and wire segments. Never says whose they are; the index does.
+//! The value of maps `COUNTERS`, `REASONS`, `RULE_HITS` and `DROPS`: packets, bytes and wire segments. Never says whose they are; the index does.
 
 /// What was counted at one place in one direction.
 #[repr(C)]
@@ -54,6 +54,21 @@ impl Direction {
         self as u32
     }
 
+    /// The direction with this number; any other is the second.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        if number == 0 { Self::FromContainer } else { Self::ToContainer }
+    }
+
+    /// The other way.
+    #[must_use]
+    pub const fn reverse(self) -> Self {
+        match self {
+            Self::FromContainer => Self::ToContainer,
+            Self::ToContainer => Self::FromContainer,
+        }
+    }
+
     /// The words for it in logs and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -73,6 +88,21 @@ impl Direction {
     }
 }
 
+/// Bits of a reason in [`reason_key`].
+const REASON_BITS: u32 = 8;
+
+/// The key of map `REASONS` for what was counted for an attachment in one direction for one reason.
+#[must_use]
+pub const fn reason_key(slot: u32, direction: Direction, why: crate::Why) -> u32 {
+    reason_key_of(slot, direction, why.number())
+}
+
+/// The same of a reason's number.
+#[must_use]
+pub const fn reason_key_of(slot: u32, direction: Direction, why: u32) -> u32 {
+    (slot << (REASON_BITS + 1)) | (direction.number() << REASON_BITS) | why
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +115,21 @@ mod tests {
         assert_eq!(Direction::FromContainer.counter_of(1), Some(2));
         assert_eq!(Direction::ToContainer.counter_of(last), Some(last * 2 + 1));
         assert_eq!(Direction::ToContainer.counter_of(last + 1), None);
+    }
+
+    #[test]
+    fn each_reason_of_each_direction_of_each_slot_has_its_own_key() {
+        use crate::Why;
+        let mut before = None;
+        for slot in [0, 1, crate::MAX_ATTACHMENTS - 1] {
+            for direction in Direction::ALL {
+                for why in Why::ALL {
+                    let key = Some(reason_key(slot, direction, why));
+                    assert!(key > before);
+                    before = key;
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,10 +10,15 @@
 
 pub mod attachment;
 pub mod counters;
+pub mod flow;
+pub mod happened;
 pub mod maps;
+pub mod policy;
 pub mod why;
 
 pub use attachment::{Attachment, MAX_ATTACHMENTS};
 pub use counters::{Counters, Direction};
+pub use happened::Happened;
 pub use maps::{MAPS, MapKind, MapSpec};
+pub use policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue, Verdict};
 pub use why::{Action, Why};

@@ -198,9 +198,14 @@ fn reply(request: &Request, answer: &Answer) -> Result<Reply, Broken> {
         Request::CniCheck(_) => Reply::CniChecked(json(answer)?),
         Request::CniStatus(_) => Reply::CniReadiness(json(answer)?),
         Request::CniGc(_) => Reply::CniCollected(json(answer)?),
+        Request::Policies => Reply::Policies(json(answer)?),
+        Request::ApplyPolicies(_) => Reply::PoliciesApplied(json(answer)?),
+        Request::Policy(_) => Reply::Policy(json(answer)?),
+        Request::Advise(_) => Reply::Advice(json(answer)?),
+        Request::Flows(_) => Reply::Flows(json(answer)?),
         Request::Plan => Reply::Plan(json(answer)?),
         Request::Cleanup => Reply::Cleanup(json(answer)?),
-        Request::RemoveNetwork(_) | Request::RemoveContainer(_) | Request::CniDel(_) => Reply::Removed,
+        Request::RemoveNetwork(_) | Request::RemoveContainer(_) | Request::RemovePolicy(_) | Request::CniDel(_) => Reply::Removed,
     })
 }
 

@@ -7,8 +7,10 @@ pub mod addr;
 pub mod client;
 pub mod cni;
 pub mod fault;
+pub mod flow;
 pub mod message;
 pub mod names;
+pub mod policy;
 pub mod publish;
 #[cfg(feature = "schema")]
 pub mod schema;

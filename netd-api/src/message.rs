@@ -2,7 +2,9 @@
 
 use crate::{
     cni::{CniAdd, CniAdded, CniCheck, CniChecked, CniCollected, CniGc, CniKey, CniReadiness, CniStatus},
+    flow::{FlowQuery, FlowsView},
     names::{ContainerName, IfName, NetworkName},
+    policy::{Advice, PoliciesApplied, PolicyFiles, PolicyName, PolicyView},
     publish::PublishSpec,
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
     view::{Cleanup, ContainerView, NetworkView, PlanView, PortView, Status},
@@ -53,6 +55,18 @@ pub enum Request {
     CniStatus(Box<CniStatus>),
     /// `POST /v1/cni/gc`
     CniGc(CniGc),
+    /// `GET /v1/policies`
+    Policies,
+    /// `POST /v1/policies`: applies files, whole or not at all.
+    ApplyPolicies(Box<PolicyFiles>),
+    /// `GET /v1/policy?name=NAME`
+    Policy(PolicyName),
+    /// `DELETE /v1/policy?name=NAME`
+    RemovePolicy(PolicyName),
+    /// `GET /v1/containers/ID/advice`: the policy that its recorded traffic needs.
+    Advise(ContainerName),
+    /// `GET /v1/flows?container=ID&verdict=V&since=T&after=N`
+    Flows(FlowQuery),
     /// `GET /v1/plan`
     Plan,
     /// `POST /v1/cleanup`: forgets everything and removes every object with our mark.
@@ -82,6 +96,16 @@ pub enum Reply {
     CniReadiness(CniReadiness),
     /// To `CniGc`.
     CniCollected(CniCollected),
+    /// To `Policies`.
+    Policies(Vec<PolicyView>),
+    /// To `ApplyPolicies`.
+    PoliciesApplied(Box<PoliciesApplied>),
+    /// To `Policy`.
+    Policy(Box<PolicyView>),
+    /// To `Advise`.
+    Advice(Box<Advice>),
+    /// To `Flows`.
+    Flows(Box<FlowsView>),
     /// To `Plan`.
     Plan(PlanView),
     /// To `Cleanup`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     addr::{Family, Mac, Subnet},
     names::{ContainerId, IfName, LabelKey, LabelValue, Namespace, NetworkName},
-    publish::PublishSpec,
+    publish::{Protocol, PublishSpec},
 };
 
 /// Labels of a network or container.
@@ -161,6 +161,49 @@ pub struct ContainerSpec {
     /// The namespace it counts to.
     #[serde(default)]
     pub namespace: Namespace,
+    /// Addresses that it may send from besides its own: virtual IPs, virtual machines, routed prefixes.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub allow_addresses: Vec<IpNet>,
+    /// Whether what it sends is checked: hardware and IP addresses, ARP and neighbour discovery, router advertisements, DHCP servers, source routing.
+    #[serde(default)]
+    pub guard: Guard,
+}
+
+/// Whether what a container sends is checked against what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Guard {
+    /// It is.
+    #[default]
+    On,
+    /// It is not: it may send as whom it likes.
+    Off,
+}
+
+/// A port's name: up to 15 of `a-z 0-9 -`, with a letter, no `-` at either end and none after another (RFC 6335, 5.1, in lower case as Kubernetes has it).
+#[must_use]
+pub fn is_port_name(name: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=15).contains(&name.len())
+        && name.bytes().all(is_known)
+        && name.bytes().any(|byte| byte.is_ascii_lowercase())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
+}
+
+/// A port that has a name: which one, of which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NamedPort {
+    /// The port, 1 to 65535.
+    pub port: u16,
+    /// The protocol.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 impl ContainerSpec {
@@ -173,6 +216,8 @@ impl ContainerSpec {
             publish: Vec::new(),
             labels: Labels::new(),
             namespace: Namespace::default(),
+            allow_addresses: Vec::new(),
+            guard: Guard::On,
         }
     }
 }
@@ -188,4 +233,10 @@ pub struct ContainerChange {
     /// Its new namespace.
     #[serde(default)]
     pub namespace: Option<Namespace>,
+    /// Names of its ports to set, or with null to take away. Policies speak of ports by these names.
+    #[serde(default)]
+    pub ports: BTreeMap<String, Option<NamedPort>>,
 }
+
+#[cfg(test)]
+mod tests;

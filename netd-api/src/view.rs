@@ -1,6 +1,6 @@
 //! What the daemon shows. The JSON form is stable: fields are added, never renamed or taken away.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,9 @@ use crate::{
     addr::{Family, Mac, Subnet},
     cni::Bandwidth,
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
+    policy::PolicyName,
     publish::{PortRange, Protocol},
-    spec::{Driver, Labels},
+    spec::{Driver, Guard, Labels, NamedPort},
 };
 
 /// A network as it is.
@@ -124,6 +125,19 @@ pub struct ContainerView {
     pub cgroup: Option<String>,
     /// Labels.
     pub labels: Labels,
+    /// Names of its ports.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub port_names: BTreeMap<String, NamedPort>,
+    /// Addresses that it may send from besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub allow_addresses: Vec<IpNet>,
+    /// Whether what it sends is checked against what it is.
+    #[serde(default)]
+    pub guard: Guard,
+    /// The policies that select it: `ingress` and `egress`, with no entry where none does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, Vec<PolicyName>>,
     /// Its interfaces.
     pub attachments: Vec<AttachmentView>,
     /// Its published ports.
@@ -156,8 +170,26 @@ pub struct AttachmentView {
     /// Further names that it has on the network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// Counters; none where no eBPF program runs (see `netctl status`).
+    /// Counters of what went on; none where no eBPF program runs (see `netctl status`).
     pub counters: Option<Counters>,
+    /// Counters by verdict and reason of all that was not simply passed on; with `counters` they sum up to the interface's own. Packets that netd
+    /// made for the container (resets, ICMP errors) are those with the verdict `made`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<ReasonView>,
+}
+
+/// What was counted for one verdict and reason in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReasonView {
+    /// `from` the container or `to` it.
+    pub direction: String,
+    /// `forward`, `drop`, `reject`, `audit` or `made`.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// How much.
+    pub counted: Traffic,
 }
 
 /// What an attachment has carried since it was made.
@@ -245,6 +277,9 @@ pub struct Status {
     pub reconcile: Option<Reconcile>,
     /// How many objects were mended since the start, because somebody else had changed them.
     pub drift_repaired: u64,
+    /// How policy is and how full its tables are; none where no eBPF program runs, and then policies are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
     /// What is not as it should be; empty is healthy.
     pub degraded: Vec<Trouble>,
 }
@@ -303,4 +338,34 @@ pub struct Cleanup {
     pub removed: u64,
     /// What could not be removed, with the reason.
     pub failed: Vec<String>,
+}
+
+/// Policy and the tables of the data path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PolicyStatus {
+    /// How many policies there are.
+    pub policies: u64,
+    /// Those that drop nothing and only count and log.
+    pub audit: Vec<PolicyName>,
+    /// What holds for containers that no policy selects: `allow` or `deny`.
+    pub default: String,
+    /// Whether packets between containers of one network take the short way past the bridge.
+    pub fast_path: bool,
+    /// Tables: how many entries are used of how many.
+    pub tables: Vec<Fill>,
+    /// Things that went wrong or were given up in the data path, by name: since the maps were made.
+    pub events: BTreeMap<String, u64>,
+}
+
+/// How full a table is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Fill {
+    /// Its name.
+    pub name: String,
+    /// Entries used.
+    pub used: u64,
+    /// Entries that fit.
+    pub of: u64,
 }

@@ -3,6 +3,7 @@
 mod network;
 mod container;
 mod attachment;
+pub mod policy;
 pub mod cni;
 pub(crate) mod publish;
 
@@ -49,6 +50,10 @@ pub fn change(desired: &Desired, request: &Request, context: Context<'_>) -> Res
         | Request::Ports(_)
         | Request::CniCheck(_)
         | Request::CniStatus(_)
+        | Request::Policies
+        | Request::Policy(_)
+        | Request::Flows(_)
+        | Request::Advise(_)
         | Request::Plan => Ok(Change::default()),
         Request::CniAdd(add) => cni::add(desired, add, context),
         Request::CniDel(key) => Ok(cni::del(desired, key)),
@@ -63,6 +68,9 @@ pub fn change(desired: &Desired, request: &Request, context: Context<'_>) -> Res
         Request::Disconnect(name, network, ifname) => container::disconnect(desired, name, network, ifname.as_ref()),
         Request::Publish(name, spec) => publish::publish(desired, container(desired, name)?, spec, context),
         Request::Unpublish(name, spec) => publish::withdraw(desired, container(desired, name)?, spec.as_ref()),
+        Request::ApplyPolicies(files) if files.dry_run => policy::apply(desired, files).map(|_| Change::default()),
+        Request::ApplyPolicies(files) => policy::apply(desired, files),
+        Request::RemovePolicy(name) => policy::remove(desired, name),
         Request::Cleanup => Ok(everything_gone(desired)),
     }
 }
@@ -73,6 +81,7 @@ fn everything_gone(desired: &Desired) -> Change {
         change.edits.extend(container::remove(desired, container).edits);
     }
     change.edits.extend(desired.networks().values().map(|network| Edit::Network { before: Some(network.clone()), after: None }));
+    change.edits.extend(policy::everything_gone(desired));
     change
 }
 

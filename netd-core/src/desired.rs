@@ -16,7 +16,7 @@ use netd_api::{
     cni::{Bandwidth, CniKey, CniRoute},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
-    spec::Labels,
+    spec::{Guard, Labels, NamedPort},
 };
 
 use self::index::Index;
@@ -24,6 +24,7 @@ use crate::{
     host::Host,
     ipam::Ranges,
     objects::{NetnsId, Sysctl},
+    policy::model::{Policy, PolicyName},
 };
 
 /// As many bytes of an id are shown where people look, and are enough to mean it by (Docker's and podman's short ids).
@@ -158,6 +159,12 @@ pub struct Container {
     pub cgroup: Option<String>,
     /// Labels.
     pub labels: Labels,
+    /// Names of its ports.
+    pub ports: BTreeMap<String, NamedPort>,
+    /// Addresses that it may send from besides its own.
+    pub allow: Vec<IpNet>,
+    /// Whether what it sends is checked against what it is.
+    pub guard: Guard,
     /// Its interfaces; the first one on a network with a way out is its way out.
     pub attachments: Vec<Attachment>,
 }
@@ -304,6 +311,24 @@ pub enum Edit {
         /// As it shall be.
         after: Option<Published>,
     },
+    /// Of a policy.
+    Policy {
+        /// Its name.
+        name: PolicyName,
+        /// As it was.
+        before: Option<Arc<Policy>>,
+        /// As it shall be.
+        after: Option<Arc<Policy>>,
+    },
+    /// Of a namespace's labels.
+    Namespace {
+        /// The namespace.
+        namespace: Namespace,
+        /// As they were.
+        before: Option<Labels>,
+        /// As they shall be.
+        after: Option<Labels>,
+    },
     /// Of what a sysctl was before netd changed it, to be given back.
     Original {
         /// The sysctl.
@@ -330,6 +355,8 @@ impl Change {
             Edit::Network { before, after } => Edit::Network { before: after, after: before },
             Edit::Container { before, after } => Edit::Container { before: after, after: before },
             Edit::Publish { container, before, after } => Edit::Publish { container, before: after, after: before },
+            Edit::Policy { name, before, after } => Edit::Policy { name, before: after, after: before },
+            Edit::Namespace { namespace, before, after } => Edit::Namespace { namespace, before: after, after: before },
             Edit::Original { sysctl, before, after } => Edit::Original { sysctl, before: after, after: before },
         };
         Self { edits: self.edits.iter().rev().map(back).collect() }
@@ -342,6 +369,8 @@ pub struct Desired {
     networks: BTreeMap<NetworkName, Arc<Network>>,
     containers: BTreeMap<ContainerId, Arc<Container>>,
     publishes: BTreeMap<PublishKey, Published>,
+    policies: Arc<BTreeMap<PolicyName, Arc<Policy>>>,
+    namespaces: BTreeMap<Namespace, Labels>,
     originals: BTreeMap<Sysctl, String>,
     absent: BTreeSet<ContainerId>,
     index: Index,
@@ -353,6 +382,8 @@ impl PartialEq for Desired {
         self.networks == other.networks
             && self.containers == other.containers
             && self.publishes == other.publishes
+            && self.policies == other.policies
+            && self.namespaces == other.namespaces
             && self.originals == other.originals
     }
 }
@@ -369,6 +400,14 @@ impl Desired {
     /// All published ports.
     pub fn publishes(&self) -> &BTreeMap<PublishKey, Published> {
         &self.publishes
+    }
+    /// All policies, by name.
+    pub fn policies(&self) -> &Arc<BTreeMap<PolicyName, Arc<Policy>>> {
+        &self.policies
+    }
+    /// The labels that namespaces were given.
+    pub fn namespaces(&self) -> &BTreeMap<Namespace, Labels> {
+        &self.namespaces
     }
     /// What sysctls were before netd changed them.
     pub fn originals(&self) -> &BTreeMap<Sysctl, String> {
@@ -454,6 +493,16 @@ impl Desired {
     pub fn slots(&self) -> &Ranges {
         &self.index.slots
     }
+    /// The attachment that has a number, and its container.
+    pub fn attachment_at(&self, slot: u32) -> Option<(&Arc<Container>, &Attachment)> {
+        let (id, _) = self.index.by_slot.get(&slot)?;
+        let container = self.containers.get(id)?;
+        Some((container, container.attachments.iter().find(|attachment| attachment.slot == slot)?))
+    }
+    /// The container that has an address.
+    pub fn container_with(&self, address: IpAddr) -> Option<&Arc<Container>> {
+        self.containers.get(self.index.by_address.get(&address)?)
+    }
     /// The container at the other end of a host end.
     pub fn container_at(&self, host_ifname: &IfName) -> Option<&ContainerId> {
         self.index.host_ends.get(host_ifname)
@@ -474,6 +523,19 @@ impl Desired {
                 Edit::Network { before, after } => self.put_network(before.as_deref(), after.as_ref()),
                 Edit::Container { before, after } => self.put_container(before.as_deref(), after.as_ref()),
                 Edit::Publish { container, before, after } => self.put_publish(container, before.as_ref(), after.as_ref()),
+                Edit::Policy { name, after, .. } => {
+                    let policies = Arc::make_mut(&mut self.policies);
+                    match after {
+                        Some(policy) => policies.insert(name.clone(), Arc::clone(policy)),
+                        None => policies.remove(name),
+                    };
+                }
+                Edit::Namespace { namespace, after, .. } => {
+                    match after {
+                        Some(labels) => self.namespaces.insert(namespace.clone(), labels.clone()),
+                        None => self.namespaces.remove(namespace),
+                    };
+                }
                 Edit::Original { sysctl, after: Some(value), .. } => {
                     self.originals.insert(sysctl.clone(), value.clone());
                 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use netd_api::{
     addr::Family,
     names::{ContainerId, NetworkName},
+    spec::Guard,
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     firewall::{Element, element::Publish},
     host::Host,
     mark,
-    objects::{Address, Bridge, Filters, Netns, Ns, Objects, Peer, Reservation, Sysctl, Table, Veth},
+    objects::{Address, Bridge, Checks, Entry, Filters, Netns, Ns, Objects, Peer, Reservation, Sysctl, Table, Veth},
 };
 
 /// How much of the wish is meant.
@@ -61,7 +62,8 @@ impl Scope {
                     }
                 }
                 Edit::Container { before, after } => {
-                    if before.as_ref().map(|container| &container.attachments) == after.as_ref().map(|container| &container.attachments) {
+                    let felt = |container: &std::sync::Arc<Container>| (container.attachments.clone(), container.guard, container.allow.clone());
+                    if before.as_ref().map(felt) == after.as_ref().map(felt) {
                         continue; // labels and names are no kernel objects
                     }
                     for container in before.iter().chain(after) {
@@ -72,7 +74,8 @@ impl Scope {
                 Edit::Publish { container, before, after } => {
                     parts.publishes.extend(before.iter().chain(after).map(|published| published.key(container)));
                 }
-                Edit::Original { .. } => {}
+                // Neither are kernel objects: the policy maps follow by themselves.
+                Edit::Policy { .. } | Edit::Namespace { .. } | Edit::Original { .. } => {}
             }
         }
         Self::Parts(parts)
@@ -225,11 +228,15 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
         hairpin: network.inline.map_or(!network.internal, |inline| inline.hairpin),
         on_blocks: host.features.datapath,
         slot: host.features.datapath.then_some(attachment.slot),
+        entry: None,
         to_container: None,
         from_container: None,
         peer: Some(Peer { ns: ns.clone(), name: ifname.clone(), mac: attachment.mac, up: true }),
     };
     shape::shape(objects, &mut veth, container, attachment, host);
+    if host.features.datapath {
+        veth.entry = Some(Box::new(entry(&veth, container, attachment)));
+    }
     objects.veths.insert(attachment.host_ifname.clone(), veth);
     for net in &attachment.addresses {
         objects.addresses.insert(Address { ns: ns.clone(), link: ifname.clone(), net: *net });
@@ -246,6 +253,25 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
         // Strict filtering, which a namespace may inherit from the host, would drop what comes in on a network that is not the way out. The
         // first one needs nothing: it is the way out, or internal; so a second network changes nothing of it, and taking that back neither.
         objects.sysctls.insert(sysctl(&ns, format!("net/ipv4/conf/{ifname}/rp_filter")), "2".to_owned());
+    }
+}
+
+/// What the eBPF programs are told of an attachment.
+fn entry(veth: &Veth, container: &Container, attachment: &Attachment) -> Entry {
+    let mut addresses: Vec<_> = attachment.addresses.iter().map(ipnet::IpNet::addr).collect();
+    addresses.sort_by_key(|address| Family::of(*address));
+    Entry {
+        mac: attachment.mac,
+        checks: match container.guard {
+            Guard::Off => Checks::Nothing,
+            Guard::On if addresses.is_empty() => Checks::Mac,
+            Guard::On => Checks::All,
+        },
+        addresses,
+        allowed: container.allow.iter().copied().collect(),
+        bridge: veth.bridge.clone(),
+        isolated: veth.isolated,
+        paced: veth.to_container.is_some(),
     }
 }
 

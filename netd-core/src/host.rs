@@ -16,6 +16,10 @@ pub struct Host {
     pub uplinks: BTreeMap<IfName, Uplink>,
     /// Nets that no subnet of ours may overlap: routes, addresses and resolvers of the host that are not ours.
     pub taken: Vec<Taken>,
+    /// All addresses of the host itself, our bridges' and loopback's among them.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Its name (hostname(7)).
+    pub name: String,
     /// Interface names in use that are not ours.
     pub foreign_links: BTreeSet<IfName>,
     /// The range that the kernel takes free ports from (net.ipv4.ip_local_port_range): first and last. Ours come from it too.

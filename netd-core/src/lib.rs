@@ -18,4 +18,6 @@ pub mod mark;
 pub mod objects;
 pub mod op;
 pub mod plan;
+pub mod policy;
 pub mod show;
+pub mod suggest;

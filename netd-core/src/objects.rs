@@ -93,12 +93,44 @@ pub struct Veth {
     pub on_blocks: bool,
     /// The number under which the eBPF programs count it; none while it is unknown to them.
     pub slot: Option<u32>,
+    /// What else they know of it; none where that is not this.
+    pub entry: Option<Box<Entry>>,
     /// How fast the container may get; none: as fast as it can. A token bucket at the root of the host's end.
     pub to_container: Option<Bucket>,
     /// The link of kind ifb that the programs hand what the container sends to, so that it is paced there; none: it goes as fast as it can.
     pub from_container: Option<IfName>,
     /// The container's end; none where it is not where it should be.
     pub peer: Option<Peer>,
+}
+
+/// What the eBPF programs know of an attachment besides its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its own addresses, the first of each family first.
+    pub addresses: Vec<IpAddr>,
+    /// Further ones that it may send from.
+    pub allowed: BTreeSet<IpNet>,
+    /// What of what it sends is checked.
+    pub checks: Checks,
+    /// The bridge that it is a port of.
+    pub bridge: Option<IfName>,
+    /// It may not talk to other isolated ports.
+    pub isolated: bool,
+    /// What it gets waits in a bucket.
+    pub paced: bool,
+}
+
+/// What of what a container sends is checked against what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// Nothing.
+    Nothing,
+    /// Its hardware address: what runs over a network without addresses is its containers' own business.
+    Mac,
+    /// Hardware and IP addresses, ARP, neighbour discovery, router advertisements, DHCP, source routes.
+    All,
 }
 
 /// A token bucket (tc-tbf(8)).

@@ -1,6 +1,6 @@
 //! One step that changes the kernel, and the command one would have typed for it.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use netd_api::{
     addr::Mac,
@@ -11,7 +11,8 @@ use netd_api::{
 use crate::{
     firewall::Element,
     mark,
-    objects::{Address, Bridge, Bucket, Ns, Reservation, Route, Sysctl, TABLE_MAIN, Veth},
+    policy::book::steps::Steps,
+    objects::{Address, Bridge, Bucket, Entry, Ns, Reservation, Route, Sysctl, TABLE_MAIN, Veth},
 };
 
 /// One step. Its `Display` is what logs, `netctl plan`, golden files and errors show.
@@ -77,12 +78,14 @@ pub enum Op {
     /// Remove the anchor, the programs and all pins.
     DelFilters,
     /// Let the eBPF programs know a host end under this number, with counters at zero if the number is new there; and the link that paces what
-    /// its container sends, if any.
-    AddSlot(IfName, u32, Option<IfName>),
+    /// its container sends, if any, and who it is: for the guard, and for those who look for it by its address.
+    AddSlot(IfName, u32, Option<IfName>, Option<Box<Entry>>),
     /// Let them forget the link that had this number and has gone, so that the next one starts with counters at zero. None is no error.
     DelSlot(u32),
     /// Bind a host end to the shared blocks.
     JoinBlocks(IfName),
+    /// Let the programs judge by other policies: entries that nobody asks for yet, then each attachment's, then away with what nobody asks for any more.
+    Enforce(Arc<Steps>),
     /// Hold a host port.
     Reserve(Reservation),
     /// Let it go.
@@ -137,7 +140,7 @@ impl Op {
             Self::SetMaster(link, bridge) => on_host(link) || on_host(bridge),
             Self::SetBucket(link, _) | Self::DelBucket(link) | Self::SetPromiscuous(link, _) => on_host(link),
             Self::SetPort { link, .. } | Self::SetAlias(link, _) | Self::JoinBlocks(link) => on_host(link),
-            Self::AddSlot(link, _, ifb) => on_host(link) || ifb.as_ref().is_some_and(on_host),
+            Self::AddSlot(link, _, ifb, _) => on_host(link) || ifb.as_ref().is_some_and(on_host),
             Self::SetSysctl(Sysctl { ns, key }, _) => ns == at && key.split('/').nth(3) == Some(name.as_str()),
             _ => false,
         }
@@ -199,9 +202,13 @@ impl fmt::Display for Op {
             Self::DelElement(element) => write!(f, "nft delete element inet netd {element}"),
             Self::PutFilters => write!(f, "tc filter replace block … bpf direct-action (from_container, to_container)"),
             Self::DelFilters => write!(f, "ip link del {}", mark::ANCHOR),
-            Self::AddSlot(link, slot, None) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
-            Self::AddSlot(link, slot, Some(ifb)) => write!(f, "bpftool map update pinned attachments key {link} value {slot} {ifb}"),
+            Self::AddSlot(link, slot, None, _) => write!(f, "bpftool map update pinned attachments key {link} value {slot}"),
+            Self::AddSlot(link, slot, Some(ifb), _) => write!(f, "bpftool map update pinned attachments key {link} value {slot} {ifb}"),
             Self::DelSlot(slot) => write!(f, "bpftool map delete pinned attachments value {slot}"),
+            Self::Enforce(steps) => {
+                let Steps { before, flips, after, .. } = &**steps;
+                write!(f, "bpftool map update pinned rules, sets, addresses, nets ({} entries), attachments ({}); map delete ({})", before.len(), flips.len(), after.len())
+            }
             Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
             Self::Reserve(port) => write!(f, "bind {port}"),
             Self::Release(port) => write!(f, "close {port}"),
@@ -298,6 +305,7 @@ mod tests {
             hairpin: false,
             on_blocks: false,
             slot: None,
+            entry: None,
             to_container: None,
             from_container: None,
             peer: None,

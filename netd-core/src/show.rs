@@ -1,13 +1,16 @@
 //! The wish as people and programs see it. Never shows what the kernel does; the daemon adds counters and port states.
 
-use std::{net::IpAddr, sync::Arc};
+mod policy;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use netd_api::{
     addr::Family,
     cni::Bandwidth,
     names::{ContainerId, NetworkName},
+    policy::PolicyView,
     spec::Driver,
-    view::{AttachmentView, ContainerView, Kind, MemberView, NetworkView, PortState, PortView, Presence, SubnetView},
+    view::{AttachmentView, ContainerView, Kind, MemberView, NetworkView, PortState, PortView, Presence, SubnetView, Traffic},
 };
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     desired::{Attachment, Container, Desired, Network, Origin, Pool, Published},
     host::Host,
     ipam,
+    policy::{book::number::RuleName, model::Policy, pod},
 };
 
 /// A network with its members and how many of its addresses are used.
@@ -71,6 +75,10 @@ pub fn container(desired: &Desired, container: &Container) -> ContainerView {
         netns: container.netns(),
         cgroup: container.cgroup.clone(),
         labels: container.labels.clone(),
+        port_names: container.ports.clone(),
+        allow_addresses: container.allow.clone(),
+        guard: container.guard,
+        policies: pod::selected_by(desired.policies().values().map(AsRef::as_ref), desired.namespaces(), container),
         attachments: container.attachments.iter().map(|each| attachment(desired, each)).collect(),
         ports: desired.publishes_of(&container.id).map(|(_, published)| port(desired, container, published)).collect(),
     }
@@ -89,6 +97,7 @@ fn attachment(desired: &Desired, attachment: &Attachment) -> AttachmentView {
         bandwidth: attachment.cni.as_ref().map(|cni| cni.bandwidth).filter(|bandwidth| *bandwidth != Bandwidth::default()),
         aliases: attachment.cni.as_ref().map(|cni| cni.aliases.clone()).unwrap_or_default(),
         counters: None,
+        reasons: Vec::new(),
     }
 }
 
@@ -102,6 +111,17 @@ fn gateways(network: Option<&Arc<Network>>, attachment: &Attachment) -> Vec<IpAd
     // Two sets may share a subnet.
     gateways.dedup();
     gateways
+}
+
+/// A policy with those whom it selects; which of `rules` decided what, `hits` knows.
+pub fn policy(desired: &Desired, policy: &Policy, rules: &BTreeMap<u32, RuleName>, hits: impl Fn(u32) -> Traffic) -> PolicyView {
+    policy::view(desired, policy, &policy::by_policy(rules), &hits)
+}
+
+/// All policies, likewise.
+pub fn policies(desired: &Desired, rules: &BTreeMap<u32, RuleName>, hits: impl Fn(u32) -> Traffic) -> Vec<PolicyView> {
+    let by_policy = policy::by_policy(rules);
+    desired.policies().values().map(|policy| policy::view(desired, policy, &by_policy, &hits)).collect()
 }
 
 /// The published ports of one container, or of all.

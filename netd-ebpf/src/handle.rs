@@ -1,33 +1,318 @@
-//! A packet's way through a program: whose it is, count it, say why it goes on or not. Never turns a reason into an action.
+//! A packet's way through a program: whose it is, guard, flow and policy, count, and why it goes on or not. Never turns a reason into an action.
 
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::programs::TcContext;
-use netd_abi::{Direction, Why};
+use netd_abi::counters::reason_key_of;
+use netd_abi::flow::{Fragment, FragmentKey, config};
+use netd_abi::policy::{NO_RULE, NO_SET};
+use netd_abi::{Attachment, Counters, Direction, Happened, Why, attachment::flag};
 use netd_ebpf::count::counted;
-use netd_ebpf::verdict::Verdict;
+use netd_ebpf::flow::{key, opener};
+use netd_ebpf::guard;
+use netd_ebpf::packet::{self, Cut, Far, Frame, Header as _, Inside, Packet, bytes, is_v4, mark, protocol, v4};
+use netd_ebpf::said::Said;
+use netd_ebpf::verdict::Outcome;
 
-use crate::{maps, read};
+use crate::judge::judge;
+use crate::read::Linear;
+use crate::reply::{self, made};
+use crate::track::{self, track};
+use crate::work::{Seen, Work};
+use crate::{emit, maps, read, short};
+
+/// The kernel waits so long for a packet's fragments at most (net.ipv4.ipfrag_time, net.ipv6.ip6frag_time); what is said of the first holds no longer.
+const FRAGMENTS_NS: u64 = 60_000_000_000;
 
 /// Counts the packet and says what becomes of it. It is counted once: an ifb gives it back behind this hook (`tc_skip_classify` in
 /// linux/drivers/net/ifb.c).
 #[inline(always)]
-pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Verdict {
-    let packet = counted(read::size(ctx));
-    let (why, pacer) = match maps::attachment(read::ifindex(ctx)) {
-        None => (Why::DropUnknownInterface, 0),
-        Some(attachment) => {
-            let pacer = match direction {
-                Direction::FromContainer => attachment.pacer_of_program(),
-                // What it gets waits in the queue of its own interface, after this hook.
-                Direction::ToContainer => 0,
-            };
-            let counted = direction.counter_of(attachment.slot).is_some_and(|at| maps::count(&maps::COUNTERS, at, packet));
-            if counted {
-                return Verdict { why: Why::Forward, pacer };
-            }
-            (Why::ForwardUncounted, pacer)
-        }
+pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
+    let counted = counted(read::size(ctx));
+    let Some(attachment) = maps::attachment(read::ifindex(ctx)) else {
+        return unanswered(Why::DropUnknownInterface, direction, counted);
     };
-    // What no attachment answers for is counted by reason. The array has a place for every reason (a test of netd-abi), so this cannot fail.
+    let Some(work) = maps::work() else { return unanswered(Why::ForwardUncounted, direction, counted) };
+    let pacer = match direction {
+        Direction::FromContainer => attachment.pacer_of_program(),
+        // What it gets waits in the queue of its own interface, after this hook.
+        Direction::ToContainer => 0,
+    };
+    if let Some(why) = made_by_us(ctx, direction) {
+        count_as(attachment, direction, why, counted);
+        ctx.set_mark(0);
+        return Outcome::Says { why, pacer: 0 };
+    }
+    let mut refused = NOT_REFUSED;
+    if !parse(ctx.skb.skb, &mut work.frame) {
+        refused = wrong(attachment, direction, Why::DropMalformed).number();
+    } else if matches!(direction, Direction::FromContainer) && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
+        refused = refuses(ctx.skb.skb, attachment, &work.frame);
+    }
+    if matches!(work.frame.inside, Inside::Ip) {
+        let (packet, seen) = (&work.frame.packet, &mut work.seen);
+        seen.key = key(attachment.slot, packet, direction);
+        seen.counted = counted;
+        seen.now = now();
+        seen.config = maps::config();
+        seen.goes(direction);
+        seen.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0;
+        if refused != NOT_REFUSED {
+            let said = Said::new(refused, NO_RULE);
+            count_number(attachment, direction, refused, counted);
+            emit::denied(packet, seen, said);
+            return Outcome::Says { why: said.done(), pacer: 0 };
+        }
+        return ip(ctx, attachment, work, direction, pacer);
+    }
+    let number = match work.frame.inside {
+        _ if refused != NOT_REFUSED => refused,
+        Inside::Other if governs(attachment, direction) => Why::DropNotIp.number(),
+        Inside::Wrong(Why::DropFragmentOverlap) => Why::DropFragmentOverlap.number(),
+        Inside::Wrong(_) => wrong(attachment, direction, Why::DropMalformed).number(),
+        _ => Why::Forward.number(),
+    };
+    count_number(attachment, direction, number, counted);
+    Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer }
+}
+
+/// Reads the frame; says whether its headers could be read at all.
+#[inline(never)]
+fn parse(skb: *mut __sk_buff, frame: &mut Frame) -> bool {
+    let Some(linear) = Linear::of(&TcContext::new(skb)) else {
+        maps::note(Happened::HeadersOutOfReach);
+        frame.inside = Inside::Wrong(Why::DropMalformed);
+        return false;
+    };
+    packet::parse(&linear, frame)
+}
+
+/// No reason has this number.
+const NOT_REFUSED: u32 = u32::MAX;
+
+/// The guard: a reason's number, or [`NOT_REFUSED`].
+#[inline(never)]
+fn refuses(skb: *mut __sk_buff, attachment: &Attachment, frame: &Frame) -> u32 {
+    let linear = Linear::within(&TcContext::new(skb));
+    guard::refuses(attachment, frame, &linear, |address| maps::allows(attachment.slot, address)).map_or(NOT_REFUSED, Why::number)
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes nothing and gives a number.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
+
+/// Whether a rule set holds for this direction.
+#[inline(always)]
+fn governs(attachment: &Attachment, direction: Direction) -> bool {
+    match direction {
+        Direction::FromContainer => attachment.egress != NO_SET,
+        Direction::ToContainer => attachment.ingress != NO_SET,
+    }
+}
+
+/// What cannot be understood is dropped where somebody relies on that it is: a policy, or a guard. Elsewhere it passes.
+#[inline(always)]
+fn wrong(attachment: &Attachment, direction: Direction, why: Why) -> Why {
+    let guarded = matches!(direction, Direction::FromContainer) && attachment.has(flag::GUARD_IP);
+    if guarded || governs(attachment, direction) { why } else { Why::Forward }
+}
+
+/// The reason for which one of our programs made this packet a moment ago, on this same interface.
+#[inline(always)]
+fn made_by_us(ctx: &TcContext, direction: Direction) -> Option<Why> {
+    let why = match read::mark(ctx) {
+        made::RESET => Why::MadeReset,
+        made::UNREACHABLE => Why::MadeUnreachable,
+        _ => return None,
+    };
+    (matches!(direction, Direction::FromContainer) || read::came_by(ctx) == read::ifindex(ctx)).then_some(why)
+}
+
+/// An IP packet that the guard lets through.
+#[inline(always)]
+fn ip(ctx: &TcContext, attachment: &Attachment, work: &mut Work, direction: Direction, pacer: u32) -> Outcome {
+    let Work { frame, seen, flow } = work;
+    let packet = &frame.packet;
+    let said = if matches!(packet.fragment, Cut::Later(_)) || packet.marks != 0 || packet.protocol == protocol::IGMP {
+        particular(ctx.skb.skb, attachment, packet, seen)
+    } else {
+        track(attachment, packet, seen, flow)
+    };
+    if let Cut::First(id) = packet.fragment {
+        remember_fragment(packet, seen, id, said);
+    }
+    if said.passes() {
+        count(attachment, seen, said);
+        if matches!(direction, Direction::FromContainer)
+            && seen.config.flags & config::FAST_PATH != 0
+        {
+            let ways = short::pass(ctx.skb.skb, attachment, work);
+            if ways != short::THE_LONG_WAY {
+                return Outcome::Done(ways);
+            }
+        }
+        return Outcome::Says { why: Why::Forward, pacer };
+    }
+    match denied(ctx.skb.skb, attachment, packet, seen, said) {
+        reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0 },
+        ways => Outcome::Done(ways),
+    }
+}
+
+/// What is said of a packet that is no plain part of a flow.
+#[inline(never)]
+fn particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, seen: &mut Seen) -> Said {
+    if let Cut::Later(id) = packet.fragment {
+        return later_fragment(attachment, packet, seen, id);
+    }
+    // What a link needs to work at all: neighbours, and who listens to which group.
+    if packet.has(mark::LINK) || packet.protocol == protocol::IGMP {
+        return Said::FORWARD;
+    }
+    if packet.has(mark::TOO_MANY_HEADERS) {
+        return Said::because(wrong(attachment, seen.direction(), Why::DropExtensionHeaders));
+    }
+    if packet.has(mark::ICMP_ERROR) && is_related(skb, packet, seen) {
+        return Said::FORWARD;
+    }
+    // Neither an error nor a source route begins a flow.
+    seen.asks(seen.direction());
+    seen.opener = if seen.from_host { opener::HOST } else { 0 };
+    judge(attachment, seen)
+}
+
+/// Counts and tells what does not pass, and answers it where a policy says so.
+#[inline(never)]
+fn denied(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, seen: &Seen, said: Said) -> i32 {
+    count_number(attachment, seen.direction(), said.number(), seen.counted);
+    count_rule(said.rule(), seen);
+    emit::denied(packet, seen, said);
+    if said.number() != Why::RejectPolicy.number() {
+        return reply::NO_ANSWER;
+    }
+    let answered = reply::answer(skb, packet, seen.direction(), seen.now);
+    if answered == reply::NO_ANSWER {
+        maps::note(Happened::AnswerNotMade);
+    }
+    answered
+}
+
+#[inline(always)]
+fn fragment_key(packet: &Packet, seen: &Seen, id: u32) -> FragmentKey {
+    FragmentKey {
+        slot: seen.key.slot,
+        source: bytes(packet.source),
+        destination: bytes(packet.destination),
+        id,
+        // IPv6 puts parts together whatever header each names next (RFC 8200, 4.5), and only the first one's says what is behind others.
+        protocol: if is_v4(&packet.source) { packet.protocol } else { protocol::FRAGMENT },
+        direction: seen.direction().number() as u8,
+        padding: [0; 2],
+    }
+}
+
+/// A later fragment shares what was said of the first. Without that, a policy cannot know its ports: it does not pass.
+#[inline(always)]
+fn later_fragment(attachment: &Attachment, packet: &Packet, seen: &Seen, id: u32) -> Said {
+    // SAFETY: a value that is replaced meanwhile is that of another packet with the same identification, which would be mixed up on reassembly, too.
+    if let Some(first) = unsafe { maps::FRAGMENTS.get(fragment_key(packet, seen, id)) }
+        && seen.now.wrapping_sub(first.first_ns) < FRAGMENTS_NS
+    {
+        return Said::new(first.why, first.rule);
+    }
+    let is_governed = governs(attachment, seen.direction()) && !seen.from_host;
+    Said::because(if is_governed { Why::DropFragmentWithoutFirst } else { Why::Forward })
+}
+
+#[inline(never)]
+fn remember_fragment(packet: &Packet, seen: &Seen, id: u32, said: Said) {
+    let first = Fragment { why: said.number(), rule: said.rule(), first_ns: seen.now };
+    if maps::FRAGMENTS.insert(fragment_key(packet, seen, id), first, 0).is_err() {
+        maps::note(Happened::FragmentNotTracked);
+    }
+}
+
+/// Whether an ICMP error is about a packet of a known flow, which went the other way: "fragmentation needed" above all.
+#[inline(never)]
+fn is_related(skb: *mut __sk_buff, packet: &Packet, seen: &Seen) -> bool {
+    let linear = Linear::within(&TcContext::new(skb));
+    inner(&linear, packet).is_some_and(|inner| track::is_known(&key(seen.key.slot, &inner, seen.direction().reverse())))
+}
+
+/// The packet that an ICMP error quotes, as far as a flow's key needs it: at least eight bytes of the transport are there (RFC 792, RFC 4443).
+#[inline(always)]
+fn inner(linear: &Linear, outer: &Packet) -> Option<Packet> {
+    let at = outer.transport_at + 8;
+    let ip = Far::at(linear, at);
+    let mut packet = *outer;
+    packet.fragment = Cut::Whole;
+    match outer.protocol {
+        protocol::ICMP => {
+            packet.protocol = ip.u8(9)?;
+            (packet.source, packet.destination) = (v4(ip.word(12)?), v4(ip.word(16)?));
+            packet.transport_at = at + u32::from(ip.u8(0)? & 0x0f) * 4;
+        }
+        _ => {
+            let word = |offset| ip.word(offset);
+            packet.protocol = ip.u8(6)?;
+            packet.source = [word(8)?, word(12)?, word(16)?, word(20)?];
+            packet.destination = [word(24)?, word(28)?, word(32)?, word(36)?];
+            packet.transport_at = at + 40;
+        }
+    }
+    let transport = Far::at(linear, packet.transport_at);
+    (packet.source_port, packet.destination_port) = match packet.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => (transport.u16(0)?, transport.u16(2)?),
+        protocol::ICMP | protocol::ICMPV6 => (transport.u16(4)?, transport.u16(4)?),
+        _ => (0, 0),
+    };
+    Some(packet)
+}
+
+/// Counts a packet that passes, for its attachment and for the rule that let it.
+#[inline(always)]
+pub(crate) fn count(attachment: &Attachment, seen: &Seen, said: Said) {
+    let why = if said.number() == Why::Forward.number() { Why::Forward } else { Why::AuditPolicy };
+    count_as(attachment, seen.direction(), why, seen.counted);
+    count_rule(said.rule(), seen);
+}
+
+#[inline(always)]
+fn count_rule(rule: u32, seen: &Seen) {
+    if rule != NO_RULE {
+        // Every number of a rule has its place.
+        let _ = maps::count(&maps::RULE_HITS, rule, seen.counted);
+    }
+}
+
+/// Counts a packet for its attachment.
+#[inline(always)]
+fn count_as(attachment: &Attachment, direction: Direction, why: Why, packet: Counters) {
+    count_number(attachment, direction, why.number(), packet);
+}
+
+/// The same by the reason's number: plain ones in an array, all others by their reason.
+#[inline(always)]
+fn count_number(attachment: &Attachment, direction: Direction, why: u32, packet: Counters) {
+    let is_plain = why == Why::Forward.number();
+    let is_counted = if is_plain {
+        direction.counter_of(attachment.slot).is_some_and(|at| maps::count(&maps::COUNTERS, at, packet))
+    } else {
+        maps::count_reason(reason_key_of(attachment.slot, direction, why), packet)
+    };
+    if !is_counted {
+        maps::note(Happened::ReasonNotCounted);
+        let why = if is_plain { Why::ForwardUncounted.number() } else { why };
+        // The array has a place for every reason (a test of netd-abi), so this cannot fail.
+        let _ = maps::count(&maps::DROPS, why * 2 + direction.number(), packet);
+    }
+}
+
+/// What no attachment answers for is counted by reason.
+#[inline(always)]
+fn unanswered(why: Why, direction: Direction, packet: Counters) -> Outcome {
     let _ = maps::count(&maps::DROPS, why.counter_of(direction), packet);
-    Verdict { why, pacer }
+    Outcome::Says { why, pacer: 0 }
 }

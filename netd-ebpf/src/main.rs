@@ -2,16 +2,22 @@
 #![no_std]
 #![no_main]
 
+mod emit;
 mod handle;
+mod judge;
 mod maps;
 mod read;
+mod reply;
+mod short;
+mod track;
+mod work;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use netd_abi::{Action, Direction};
-use netd_ebpf::verdict::Verdict;
+use netd_ebpf::verdict::Outcome;
 
 use crate::handle::handle;
 
@@ -30,12 +36,13 @@ fn to_container(ctx: TcContext) -> i32 {
 /// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain. A packet that is paced ends it too: what
 /// stands behind us on the block does not see it.
 #[inline(always)]
-fn action(verdict: Verdict) -> i32 {
-    match verdict.action() {
-        Action::Continue => TC_ACT_UNSPEC,
-        Action::Drop => TC_ACT_SHOT as i32,
+fn action(outcome: Outcome) -> i32 {
+    match outcome.action() {
+        Ok(Action::Continue) => TC_ACT_UNSPEC,
+        Ok(Action::Drop) => TC_ACT_SHOT as i32,
         // SAFETY: the helper takes two numbers and touches no memory of ours; an interface that is not there drops the packet.
-        Action::Pace(ifindex) => unsafe { bpf_redirect(ifindex, 0) as i32 },
+        Ok(Action::Pace(ifindex)) => unsafe { bpf_redirect(ifindex, 0) as i32 },
+        Err(answer) => answer,
     }
 }
 

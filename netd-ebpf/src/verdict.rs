@@ -1,24 +1,31 @@
-//! What a program says of a packet: why, and whether it waits. Never counts.
+//! What a program says of a packet: why, and whether it waits; or that it has been sent on its way already. Never counts.
 
 use netd_abi::{Action, Why};
 
-/// The reason, and the interface that paces what goes on for it.
+/// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Why it goes on or does not.
-    pub why: Why,
-    /// Index of the interface in whose queue it waits; 0 for none.
-    pub pacer: u32,
+pub enum Outcome {
+    /// The reason, and the interface that paces what goes on for it.
+    Says {
+        /// Why it goes on or does not.
+        why: Why,
+        /// Index of the interface in whose queue it waits; 0 for none.
+        pacer: u32,
+    },
+    /// The kernel was told where to send it; with this answer.
+    Done(i32),
 }
 
-impl Verdict {
-    /// What becomes of the packet.
+impl Outcome {
+    /// What becomes of the packet, or the answer that the kernel wants.
     #[inline(always)]
-    #[must_use]
-    pub const fn action(self) -> Action {
-        match (self.why.action(), self.pacer) {
-            (Action::Continue, 1..) => Action::Pace(self.pacer),
-            (action, _) => action,
+    pub const fn action(self) -> Result<Action, i32> {
+        match self {
+            Self::Says { why, pacer } => Ok(match (why.action(), pacer) {
+                (Action::Continue, 1..) => Action::Pace(pacer),
+                (action, _) => action,
+            }),
+            Self::Done(answer) => Err(answer),
         }
     }
 }
@@ -30,9 +37,10 @@ mod tests {
     #[test]
     fn what_goes_on_waits_where_there_is_a_pacer_and_what_is_dropped_does_not() {
         for why in Why::ALL {
-            assert_eq!(Verdict { why, pacer: 0 }.action(), why.action());
-            let paced = Verdict { why, pacer: 7 }.action();
-            assert_eq!(paced, if why.action() == Action::Drop { Action::Drop } else { Action::Pace(7) }, "{}", why.name());
+            assert_eq!(Outcome::Says { why, pacer: 0 }.action(), Ok(why.action()));
+            let paced = Outcome::Says { why, pacer: 7 }.action();
+            assert_eq!(paced, Ok(if why.action() == Action::Drop { Action::Drop } else { Action::Pace(7) }), "{}", why.name());
         }
+        assert_eq!(Outcome::Done(7).action(), Err(7));
     }
 }

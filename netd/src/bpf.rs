@@ -7,12 +7,17 @@
 //! Where the host cannot have eBPF, [`State::Off`] says why, and everything else of netd works on.
 
 pub(crate) mod attach;
+pub(crate) mod laws;
 pub(crate) mod maps;
 pub(crate) mod netlink;
 pub(crate) mod object;
 pub(crate) mod older;
 pub(crate) mod pins;
+pub(crate) mod places;
+pub(crate) mod policy;
 pub mod probe;
+pub(crate) mod reasons;
+pub(crate) mod switch;
 pub mod tc;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +25,7 @@ use std::path::Path;
 
 use netd_abi::{Attachment, Counters, Direction, Why};
 use netd_core::objects::Filters;
+use netd_core::policy::book::steps::Sets;
 
 use self::maps::Maps;
 use self::object::Program;
@@ -156,6 +162,8 @@ struct DataPath {
     programs: [Program; 2],
     tc: Tc,
     blocks: Option<Blocks>,
+    /// What each attachment's entry says of policy, also of one that is not there yet.
+    sets: BTreeMap<u32, Sets>,
 }
 
 impl Bpf {
@@ -264,8 +272,11 @@ impl Bpf {
         path.remove_from_kernel()
             .map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
         path.blocks = None;
-        let all: Vec<u32> = path.maps.attachments.read()?.keys().copied().collect();
-        all.into_iter().try_for_each(|ifindex| path.maps.attachments.remove(ifindex))?;
+        let all = path.maps.attachments.read()?.clone();
+        for (ifindex, attachment) in all {
+            path.maps.places.remove(attachment.slot, ifindex)?;
+            path.maps.attachments.remove(ifindex)?;
+        }
         path.pins.remove_all()
     }
 
@@ -354,7 +365,8 @@ impl DataPath {
                 (Maps::open(&pins)?, Self::programs(&pins)?)
             }
         };
-        Ok((Self { pins, maps, programs, tc, blocks }, adopted))
+        let sets = maps.attachments.sets();
+        Ok((Self { pins, maps, programs, tc, blocks, sets }, adopted))
     }
 
     fn open_tc() -> Result<(Tc, Option<Blocks>), BpfError> {
@@ -394,8 +406,9 @@ impl DataPath {
             return Ok(None);
         }
         let (maps, programs) = (Maps::open(pins)?, Self::programs(pins)?);
-        let ids = maps.ids();
-        Ok(programs.iter().all(|program| program.works_on(&ids)).then_some((maps, programs)))
+        // A program whose maps' pins were lost counts where nobody reads.
+        let used: BTreeSet<u32> = programs.iter().flat_map(Program::maps).copied().collect();
+        Ok(maps.ids().is_subset(&used).then_some((maps, programs)))
     }
 
     fn programs(pins: &Pins) -> Result<[Program; 2], BpfError> {
@@ -446,7 +459,8 @@ fn places(slot: u32) -> Result<[u32; 2], BpfError> {
 }
 
 fn zero(maps: &mut Maps, slot: u32) -> Result<(), BpfError> {
-    places(slot)?.into_iter().try_for_each(|at| maps.counters.zero(at))
+    places(slot)?.into_iter().try_for_each(|at| maps.counters.zero(at))?;
+    maps.reasons.zero(slot)
 }
 
 #[cfg(test)]

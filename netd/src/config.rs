@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
-use netd_core::ipam::PoolBase;
+use netd_core::{ipam::PoolBase, policy::book::wish::ByDefault};
 use serde::Deserialize;
 
 use crate::{reconciler::Settings, suggest};
@@ -17,6 +17,8 @@ use crate::{reconciler::Settings, suggest};
 pub const FILE: &str = "/etc/netd/netd.toml";
 /// How often everything is compared unless told otherwise (a full look costs milliseconds, see `netctl status`).
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The short way is taken unless told otherwise: by measurement (`cargo xtask bench datapath`).
+const FAST_PATH: bool = true;
 /// An hour is enough for those who trust notifications; below one second the checks would be all that netd does.
 const CHECK_INTERVALS_S: std::ops::RangeInclusive<u64> = 1..=3600;
 
@@ -100,6 +102,10 @@ pub struct Config {
     pub pools: Vec<PoolBase>,
     /// Between two full comparisons.
     pub check_interval: Duration,
+    /// What holds for containers that no policy selects.
+    pub policy_default: ByDefault,
+    /// Whether packets between containers of one network take the short way.
+    pub fast_path: bool,
 }
 
 /// A configuration that cannot be used.
@@ -125,6 +131,32 @@ struct File {
     check_interval_s: Option<toml::Spanned<u64>>,
     #[serde(default)]
     pools: Vec<toml::Spanned<FilePool>>,
+    #[serde(default)]
+    policy: FilePolicy,
+    #[serde(default)]
+    datapath: FileDatapath,
+}
+
+/// The table `policy`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilePolicy {
+    default: Option<FileDefault>,
+}
+
+/// What holds where no policy selects.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileDefault {
+    Allow,
+    Deny,
+}
+
+/// The table `datapath`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileDatapath {
+    fast_path: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,12 +225,22 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             pools,
             check_interval: seconds.map_or(CHECK_INTERVAL, Duration::from_secs),
+            policy_default: match file.policy.default {
+                Some(FileDefault::Deny) => ByDefault::Deny,
+                Some(FileDefault::Allow) | None => ByDefault::Allow,
+            },
+            fast_path: file.datapath.fast_path.unwrap_or(FAST_PATH),
         })
     }
 
     /// What the reconciler needs of it.
     pub fn settings(&self) -> Settings {
-        Settings { pools: self.pools.clone(), check_every: self.check_interval }
+        Settings {
+            pools: self.pools.clone(),
+            check_every: self.check_interval,
+            policy_default: self.policy_default,
+            fast_path: self.fast_path,
+        }
     }
 
     /// The keys that differ from a newer reading and can only change with a restart.

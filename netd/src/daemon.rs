@@ -25,6 +25,7 @@ use crate::{
     drain::{Drain, Stopper, Tasks, drain},
     kernel::{KernelError, boot::this_boot, linux::LinuxKernel},
     logs::Logs,
+    observe::Observer,
     reconciler::{Asker, Event, Queue, Reconciler, ask},
     server::{self, Limits, socket},
     store::{Store, StoreError},
@@ -102,11 +103,12 @@ fn serve(flags: &Flags, config: Config, logs: &Logs, listener: std::os::unix::ne
     if let Some(missing) = bpf.unsupported() {
         warn!(%missing, "nothing is counted");
     }
-    let kernel = LinuxKernel::open(bpf, &config.run_dir).map_err(DaemonError::Kernel)?;
     let (asker, events) = ask::queue();
+    let observer = start_observer(&bpf, &config, asker.clone());
+    let kernel = LinuxKernel::open(bpf, &config.run_dir).map_err(DaemonError::Kernel)?;
     let drift = asker.clone();
     kernel.watch(move |news| drift.insist(Event::KernelChanged(news))).map_err(DaemonError::Kernel)?;
-    let dead = start_reconciler(&config, kernel, store, desired, events)?;
+    let dead = start_reconciler(&config, kernel, (store, desired), observer, events)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(process("start the runtime"))?;
     runtime.block_on(async {
         let listener = UnixListener::from_std(listener).map_err(process("poll the API's socket"))?;
@@ -135,11 +137,13 @@ fn check_process() -> Result<(), DaemonError> {
 fn start_reconciler(
     config: &Config,
     kernel: LinuxKernel,
-    store: Store,
-    desired: Desired,
+    (store, desired): (Store, Desired),
+    observer: Option<Observer>,
     events: Receiver<Event>,
 ) -> Result<oneshot::Receiver<()>, DaemonError> {
-    let reconciler = Reconciler::new(kernel, store, desired, config.settings(), Queue::at(config.run_dir.join("cni")));
+    let reconciler = Reconciler::new(kernel, store, desired, config.settings(), Queue::at(config.run_dir.join("cni")))
+        .with_numbers(config.run_dir.join("rules.json"))
+        .with_flows(observer);
     let (alive, dead) = oneshot::channel();
     let work = move || {
         let _alive: oneshot::Sender<()> = alive;
@@ -148,6 +152,16 @@ fn start_reconciler(
     let name = "reconciler".to_owned();
     thread::Builder::new().name(name).spawn(work).map_err(process("start the reconciler's thread"))?;
     Ok(dead)
+}
+
+/// The thread that reads flows; none where no program runs, or it cannot be had: everything else works on.
+fn start_observer(bpf: &Bpf, config: &Config, asker: Asker) -> Option<Observer> {
+    let switch = bpf.switch()?;
+    // Never waits for room: the reconciler may be waiting for the thread. What is not taken is counted as lost.
+    let tell = move |records, lost| asker.tell(Event::Flows { records, lost });
+    Observer::start(&config.pin_dir, switch, tell)
+        .inspect_err(|why| warn!(why = why.line(), "flows are not recorded"))
+        .ok()
 }
 
 /// systemd's word for a change of state, where it asked for it (sd_notify(3)).
@@ -219,6 +233,8 @@ impl Running<'_> {
                 self.config.log_level = newer.log_level;
                 self.config.pools = newer.pools;
                 self.config.check_interval = newer.check_interval;
+                self.config.policy_default = newer.policy_default;
+                self.config.fast_path = newer.fast_path;
             }
             Err(why) => warn!(%why, "could not reload; the former settings stay"),
         }

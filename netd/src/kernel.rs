@@ -25,17 +25,19 @@ pub(crate) mod expected;
 pub mod nft;
 pub(crate) mod netlink;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use netd_api::{
     names::IfName,
     spec::Source,
-    view::{Counters, Feature, Trouble},
+    view::{Counters, Feature, ReasonView, Traffic, Trouble},
 };
 use netd_core::{
+    firewall::element::Publish,
     host::{Found, Host},
     objects::{NetnsId, Objects, Reservation},
     op::Op,
+    policy::book::{Fill, steps::Write},
 };
 
 /// What to look at.
@@ -76,6 +78,24 @@ pub trait Kernel: Send {
 
     /// What the eBPF programs counted under a number; none where they do not run.
     fn counters(&mut self, slot: u32) -> Option<Counters>;
+
+    /// What the programs counted of a number's packets besides those that simply went on.
+    fn reasons(&mut self, slot: u32) -> Vec<ReasonView>;
+
+    /// The highest number that an earlier daemon's policies have in the maps; none where no program runs, so that policies cannot be enforced.
+    fn policy_numbers(&mut self) -> Option<u32>;
+
+    /// Makes the maps of policy hold these entries and no others, and lets established connections be judged again. For a daemon that has just started.
+    fn hold_policy(&mut self, entries: &[Write]) -> Result<(), KernelError>;
+
+    /// Tells the programs what they cannot see for themselves: the host's addresses, all published ports (where they are given), and whether the short way is taken.
+    fn inform(&mut self, hosts: &BTreeSet<IpAddr>, published: Option<&BTreeSet<Publish>>, fast_path: bool) -> Result<(), KernelError>;
+
+    /// What a rule of this number decided.
+    fn hits(&mut self, rule: u32) -> Traffic;
+
+    /// How full tables are, and what the programs gave up.
+    fn tables(&mut self, book: Fill) -> Tables;
 
     /// What the kernel gives, what stands in for what it does not, and what of it is in our way, for `netctl status`.
     fn health(&mut self) -> Health;
@@ -171,6 +191,15 @@ pub struct Process {
     pub command_line: String,
     /// Whether it started the process that asked, itself or by one in between: a plugin's runtime.
     pub started_caller: bool,
+}
+
+/// How full tables are, and what the programs gave up, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Name, entries used, entries that fit.
+    pub fill: Vec<(&'static str, u64, u64)>,
+    /// What happened, and how often.
+    pub events: Vec<(&'static str, u64)>,
 }
 
 /// How the kernel serves us.

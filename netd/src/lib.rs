@@ -5,6 +5,7 @@
 pub mod config;
 pub mod daemon;
 pub mod logs;
+pub(crate) mod observe;
 pub mod drain;
 pub mod server;
 pub mod reconciler;

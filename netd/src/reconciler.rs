@@ -5,28 +5,32 @@ pub mod ask;
 mod answer;
 mod carry;
 mod held;
+mod policy;
+mod flows;
 mod check;
 mod queue;
 mod fault;
 mod survey;
 
 use std::{
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use netd_api::{
     cni::CniAdd,
-    fault::Fault,
+    fault::{Code, Fault},
     message::{Reply, Request},
     publish::{PortRange, Protocol},
     spec::Source,
 };
 use netd_core::{
     change::{self, Context, cni},
-    desired::Desired,
+    desired::{Change, Desired, Edit},
     host::{Found, Host},
     ipam::PoolBase,
+    policy::book::wish::ByDefault,
 };
 use tracing::{debug, info, warn};
 
@@ -34,7 +38,7 @@ pub use ask::{Ask, Asker, Caller, Event};
 pub use queue::Queue;
 pub use survey::Reason;
 
-use crate::{kernel::Kernel, store::Store};
+use crate::{kernel::Kernel, observe::Observer, store::Store};
 
 /// So many ports of strangers are gone around when a free one is chosen.
 const MOST_BUSY: usize = 64;
@@ -46,6 +50,16 @@ pub struct Settings {
     pub pools: Vec<PoolBase>,
     /// How often everything is looked at, for what no notification tells.
     pub check_every: Duration,
+    /// What holds for containers that no policy selects.
+    pub policy_default: ByDefault,
+    /// Whether packets between containers of one network take the short way.
+    pub fast_path: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pools: Vec::new(), check_every: Duration::from_secs(30), policy_default: ByDefault::Allow, fast_path: true }
+    }
 }
 
 /// The owner of the state.
@@ -60,6 +74,8 @@ pub struct Reconciler<K> {
     survey: survey::Record,
     /// Why ports are degraded, by the reservation that failed.
     unheld: std::collections::BTreeMap<netd_core::objects::Reservation, String>,
+    policing: policy::Policing,
+    flows: flows::Flows,
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -75,11 +91,32 @@ impl<K: Kernel> Reconciler<K> {
             started: Instant::now(),
             survey: survey::Record::default(),
             unheld: std::collections::BTreeMap::new(),
+            policing: policy::Policing::new(None),
+            flows: flows::Flows::default(),
         }
+    }
+
+    /// Keeps the numbers of rules in this file, so that a restarted daemon goes on counting.
+    #[must_use]
+    pub fn with_numbers(mut self, path: PathBuf) -> Self {
+        self.policing = policy::Policing::new(Some(path));
+        self
+    }
+
+    /// Asks this one for flows.
+    #[must_use]
+    pub fn with_flows(mut self, observer: Option<Observer>) -> Self {
+        self.flows = flows::Flows::of(observer);
+        self
     }
 
     /// Works until told to stop. `ready` is called once the kernel is as wanted for the first time, as far as it can be.
     pub fn run(mut self, events: &Receiver<Event>, ready: impl FnOnce()) {
+        match self.kernel.host() {
+            Ok(host) => self.host = host,
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "the host could not be looked at yet"),
+        }
+        self.adopt_policies();
         self.reconcile(&Reason::Start);
         self.replay();
         ready();
@@ -104,7 +141,9 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(Event::Reload(settings)) => {
                     info!("settings reloaded");
                     self.settings = settings;
+                    self.resettle_policy();
                 }
+                Ok(Event::Flows { records, lost }) => self.record_flows(records, lost),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -140,6 +179,7 @@ impl<K: Kernel> Reconciler<K> {
         loop {
             let context = Context { host: &self.host, pools: &pools, found: found.as_ref(), busy: &busy, held: &held };
             let change = change::change(&self.desired, request, context)?;
+            self.can_enforce(&change)?;
             if *request == Request::Cleanup {
                 return self.clean_up(&change).map_err(|refused| fault::refused(request, refused));
             }
@@ -162,6 +202,18 @@ impl<K: Kernel> Reconciler<K> {
                 Err(refused) => return Err(fault::refused(request, refused)),
             }
         }
+    }
+
+    /// A policy that cannot be enforced is refused, never silently without effect.
+    fn can_enforce(&mut self, change: &Change) -> Result<(), Fault> {
+        let wants = change.edits.iter().any(|edit| matches!(edit, Edit::Policy { after: Some(_), .. }));
+        if !wants || self.policing.book.is_some() {
+            return Ok(());
+        }
+        let features = self.kernel.health().features;
+        let why = features.into_iter().find(|feature| feature.name == "ebpf").map_or_else(|| "no eBPF program runs".to_owned(), |ebpf| ebpf.note);
+        Err(Fault::new(Code::Unsupported, format!("cannot enforce policies on this host: {why}"))
+            .hint("nothing was applied; see `netctl status`, and restart netd when that is mended"))
     }
 
     /// Host ports of containers that their runtime has lost are free for the next that asks for them.

@@ -20,7 +20,7 @@ use crate::{drain::Drain, reconciler::Asker};
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of a body: a container with 10,000 published ports fits.
+    /// Bytes of a body: a container with 10,000 published ports fits. Policy files may have more (`netd_api::policy::FILES_MOST`).
     pub body: usize,
     /// For the head of a request to come, counted from the one before; and as long again for its body.
     pub patience: Duration,

@@ -1,14 +1,15 @@
 //! What is wanted, on disk: written before the kernel is touched, read back at start. Never decides what is wanted, never looks at the kernel.
 //!
-//! Two files. The durable one has the networks that were made by name, and the containers that netd makes with their published ports. The boot's
-//! file, on tmpfs, has what dies with the boot: containers that others made with their ports, networks that CNI configurations describe, and what
-//! sysctls were before netd changed them.
+//! Two files. The durable one has the networks that were made by name, the containers that netd makes with their published ports, and policies
+//! with the labels of namespaces. The boot's file, on tmpfs, has what dies with the boot: containers that others made with their ports, networks
+//! that CNI configurations describe, and what sysctls were before netd changed them.
 //!
 //! Kernel objects die with the power too, so before a kernel step the intent has only to outlive the process ([`Store::commit`]: it is in the
 //! page cache); before the answer goes out it has to outlive the power ([`Store::settle`]). The disk's work overlaps the kernel's.
 
 pub(crate) mod backend;
 pub(crate) mod database;
+pub(crate) mod numbers;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netd_api::names::ContainerId;
-use netd_core::desired::{Change, Container, Desired, Edit, Network, Origin, Published};
+use netd_api::{names::ContainerId, spec::Labels};
+use netd_core::{
+    desired::{Change, Container, Desired, Edit, Network, Origin, Published},
+    policy::model::Policy,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
@@ -64,6 +68,16 @@ pub enum StoreError {
         why: String,
         /// Whether it is the durable file.
         lasting: bool,
+    },
+    /// A policy in the file is none to this netd, which would enforce less than was wanted if it went on without.
+    #[error("policy {policy} in {} cannot be read: {why}", .path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// The policy's name.
+        policy: String,
+        /// What is wrong with its text.
+        why: String,
     },
     /// The file was written by a later version.
     #[error("the state in {} has schema {found}, this netd knows {}", .path.display(), record::SCHEMA)]
@@ -108,6 +122,11 @@ impl StoreError {
                 let path = path.display();
                 let loss = if *lasting { "without networks and containers" } else { "without the containers that other programs made" };
                 format!("restore it from a backup, or start {loss}: mv {path} {path}.damaged")
+            }
+            Self::Policy { policy, .. } => {
+                format!(
+                    "it is kept as it is; install the netd that took it, remove it (netctl policy rm {policy}) and apply it in a form that both take"
+                )
             }
             Self::Newer { path, .. } => format!("install that version again, or start anew: mv {0} {0}.newer", path.display()),
         }
@@ -160,8 +179,16 @@ impl Store {
         let boot = Database::open(place(run_dir, Durability::UntilBoot, boot))?;
         let mut desired = Desired::default();
         let mut adopted = BTreeSet::new();
+        let mut unread = None;
         for (database, home) in [(&durable, Home::Durable), (&boot, Home::Boot)] {
             database.read(|table, key, value| {
+                if table == Table::Policies {
+                    match decode_policy(key, value) {
+                        Ok(edit) => desired.apply(&Change { edits: vec![edit] }),
+                        Err(why) => unread = unread.take().or(Some((key.to_owned(), why))),
+                    }
+                    return Ok(());
+                }
                 let edit = decode(table, key, value).map_err(|why| format!("the record {key:?} in {table}: {why}"))?;
                 if let Edit::Container { after: Some(container), .. } = &edit
                     && home == Home::Boot
@@ -171,6 +198,9 @@ impl Store {
                 desired.apply(&Change { edits: vec![edit] });
                 Ok(())
             })?;
+        }
+        if let Some((policy, why)) = unread {
+            return Err(StoreError::Policy { path: state_dir.join(FILE), policy, why });
         }
         Ok((Self { durable, boot, adopted, unsettled: Vec::new(), _locks: locks }, desired))
     }
@@ -280,6 +310,18 @@ impl Store {
                     let part = if *homes.get(container).unwrap_or(&stored) == Home::Boot { &mut boot } else { &mut durable };
                     put(part, Table::Publishes, record(before), record(after));
                 }
+                Edit::Policy { name, before, after } => {
+                    let record = |policy: &Option<Arc<Policy>>| {
+                        policy.as_ref().map(|one| (name.to_string(), encode(&record::Policy::from(one.as_ref()))))
+                    };
+                    put(&mut durable, Table::Policies, record(before), record(after));
+                }
+                Edit::Namespace { namespace, before, after } => {
+                    let record = |labels: &Option<Labels>| {
+                        labels.as_ref().map(|labels| (namespace.to_string(), encode(&record::NamespaceLabels::new(namespace, labels))))
+                    };
+                    put(&mut durable, Table::Namespaces, record(before), record(after));
+                }
                 Edit::Original { sysctl, before, after } => {
                     let record = |value: &Option<String>| {
                         let record = record::Original::new(sysctl, value.as_deref()?);
@@ -340,13 +382,24 @@ fn encode(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("keys of maps are text, and it is written to memory")
 }
 
-fn decode(table: Table, key: &str, value: &[u8]) -> Result<Edit, String> {
-    fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
-        serde_json::from_slice(value).map_err(|why| why.to_string())
+fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|why| why.to_string())
+}
+
+fn decode_policy(key: &str, value: &[u8]) -> Result<Edit, String> {
+    let policy = parse::<record::Policy>(value)?.parse()?;
+    if policy.name.to_string() != key {
+        return Err(format!("its text is that of {}", policy.name));
     }
+    Ok(Edit::Policy { name: policy.name.clone(), before: None, after: Some(Arc::new(policy)) })
+}
+
+fn decode(table: Table, key: &str, value: &[u8]) -> Result<Edit, String> {
     let (edit, own) = match table {
         Table::Networks => (Edit::from(parse::<record::Network>(value)?), None),
         Table::Containers => (Edit::from(parse::<record::Container>(value)?), None),
+        Table::Namespaces => (Edit::from(parse::<record::NamespaceLabels>(value)?), None),
+        Table::Policies => return decode_policy(key, value),
         Table::Publishes => {
             let record: record::Publish = parse(value)?;
             let key = record.key();
@@ -361,6 +414,7 @@ fn decode(table: Table, key: &str, value: &[u8]) -> Result<Edit, String> {
     let own = own.or_else(|| match &edit {
         Edit::Network { after: Some(network), .. } => Some(network.name.to_string()),
         Edit::Container { after: Some(container), .. } => Some(container.id.to_string()),
+        Edit::Namespace { namespace, .. } => Some(namespace.to_string()),
         _ => None,
     });
     if own.as_deref() == Some(key) { Ok(edit) } else { Err(format!("is that of {own:?}")) }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod cni;
+mod datapath;
 mod floor;
 mod idle;
 mod linear;
@@ -14,7 +15,7 @@ mod table;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle|cni|cni-growth [--quick]";
+const USAGE: &str = "usage: cargo xtask bench attach|publish|restart|idle|cni|cni-growth|datapath|datapath-PART [--quick]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,10 +31,14 @@ fn main() -> ExitCode {
         // Not for people: the kernel's floor, and what runs plugins, in the private host where another process of this program started them.
         Some(&"floor") => return floor::serve(&words[1..]),
         Some(&"cni-driver") => return cni::serve(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        Some(&"datapath") => datapath::run(quick),
+        other => match other.and_then(|name| name.strip_prefix("datapath-")).and_then(|part| datapath::run_part(part, quick)) {
+            Some(good) => good,
+            None => {
+                eprintln!("{USAGE}\nPART: {}", datapath::parts());
+                return ExitCode::from(2);
+            }
+        },
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

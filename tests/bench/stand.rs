@@ -1,6 +1,7 @@
 //! The measuring stand: netd in a private host with one kept connection to it, and the floor in the same host. Never judges a figure.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Stdio},
     time::Instant,
@@ -24,7 +25,21 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) fn new() -> Self {
+        Self::configured("")
+    }
+
+    /// With the fast path between containers of a network on or off.
+    pub(crate) fn with_fast_path(fast: bool) -> Self {
+        let mut stand = Self::configured(&format!("[datapath]\nfast_path = {fast}\n"));
+        let Reply::Status(status) = stand.asks(&Request::Status) else { panic!("no status") };
+        let policy = status.policy.expect("eBPF programs run on this kernel");
+        assert_eq!(policy.fast_path, fast, "the configuration is not what netd runs with");
+        stand
+    }
+
+    fn configured(file: &str) -> Self {
         let lab = Lab::bare();
+        fs::write(lab.host().path("/etc/netd/netd.toml"), file).expect("the private /etc can be written");
         // A lab's /var/lib is in memory; a benchmark that has no disk in it would flatter.
         let disk = tempfile::tempdir_in("/var/tmp").expect("/var/tmp can be written");
         let state = disk.path().to_str().expect("a path in UTF-8").to_owned();

@@ -32,6 +32,7 @@ impl Samples {
 /// The goals of a run: each is printed as it is judged, and all are remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Goals {
+    judged: usize,
     missed: Vec<String>,
 }
 
@@ -44,8 +45,10 @@ impl Goals {
     pub(crate) fn at_least(&mut self, what: &str, figure: f64, least: f64, unit: &str) {
         self.note(figure >= least, what, &format!("{figure:.2}{unit}, goal at least {least:.2}{unit}"));
     }
-    fn note(&mut self, met: bool, what: &str, figures: &str) {
+    /// Prints whether something is as it should be, which the caller has found out.
+    pub(crate) fn note(&mut self, met: bool, what: &str, figures: &str) {
         println!("  {} {what}: {figures}", if met { "met   " } else { "MISSED" });
+        self.judged += 1;
         if !met {
             self.missed.push(what.to_owned());
         }
@@ -53,6 +56,7 @@ impl Goals {
     /// Whether all were met.
     pub(crate) fn all_met(&self) -> bool {
         match self.missed.len() {
+            0 if self.judged == 0 => {}
             0 => println!("\nAll goals are met."),
             n => println!("\n{n} goals are missed: {}", self.missed.join("; ")),
         }

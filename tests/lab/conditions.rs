@@ -1,4 +1,4 @@
-//! Conditions that a story sets on its host: the bridge filter, the resolver, a crowded bridge. Never netd's own doing.
+//! Conditions that a story sets on its host: the bridge filter, netd's configuration, the resolver, a crowded bridge. Never netd's own doing.
 
 use std::{io::Write, process::Stdio};
 
@@ -17,6 +17,20 @@ impl Lab {
                 self.here().sets(&name, value);
             }
         }
+    }
+
+    /// With netd running, and bridges that hand no packet to the firewall: what is sent on a network is what arrives there.
+    #[track_caller]
+    pub fn unfiltered() -> Self {
+        let lab = Self::bare();
+        lab.bridge_filter("0");
+        lab.starts();
+        lab
+    }
+
+    /// What stands in netd's configuration, /etc/netd/netd.toml, when it starts next.
+    pub fn configures(&self, text: &str) {
+        std::fs::write(self.host().path("/etc/netd/netd.toml"), text).expect("the private host's /etc/netd can be written");
     }
 
     /// A station behind another interface of the host, `vpn0` with 198.51.100.1/24, as a VPN or a virtual machine would be; it is 198.51.100.2.

@@ -11,7 +11,7 @@ use netd_api::{
     fault::Fault,
     message::{Reply, Request},
     names::ContainerName,
-    spec::{AttachSpec, ContainerChange, ContainerSpec, Source},
+    spec::{AttachSpec, ContainerChange, ContainerSpec, Guard, Source},
     view::{AttachmentView, ContainerView, PortView},
 };
 
@@ -87,6 +87,21 @@ impl<'lab> ContainerDraft<'lab> {
         self.spec.labels.insert(parsed(key), parsed(value));
         self
     }
+    /// Counting to a namespace of Kubernetes' kind.
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        self.spec.namespace = parsed(namespace);
+        self
+    }
+    /// What it sends is not checked against what it is.
+    pub fn unguarded(mut self) -> Self {
+        self.spec.guard = Guard::Off;
+        self
+    }
+    /// It may send from these addresses too.
+    pub fn allows_address(mut self, net: &str) -> Self {
+        self.spec.allow_addresses.push(parsed(net));
+        self
+    }
     /// In a namespace that is there already.
     pub fn at(mut self, path: &str) -> Self {
         self.spec.netns = Source::Path(path.to_owned());
@@ -132,6 +147,11 @@ impl<'lab> Container<'lab> {
     pub fn listens_udp(self, port: u16) -> Self {
         self.station.serves_udp(port);
         self
+    }
+
+    /// The lab that it is in.
+    pub(crate) fn lab(&self) -> &'lab Lab {
+        self.lab
     }
 
     /// Its name.

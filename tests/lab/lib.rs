@@ -3,7 +3,8 @@
 //!
 //! Read in this order: `host` makes the private host, `daemon` runs netd in it, `network` and `container` ask netd for things, `station`
 //! serves and asks (`serve`, `ask`, `stream`, `ping`, `wire`), `cni` is a runtime that runs plugins, `podman` and `containerd` are real ones in
-//! a `pen`, `clean` says what must not be left, `explain` what to print when a story fails.
+//! a `pen`, `policy` says who may reach whom and `counted` what was counted, `clean` what must not be left, `explain` what to print when a
+//! story fails.
 
 mod api;
 pub mod ask;
@@ -12,12 +13,15 @@ pub mod cni;
 mod conditions;
 pub mod container;
 pub mod containerd;
+pub mod counted;
 pub mod cri;
 pub mod daemon;
 mod explain;
 pub mod host;
 pub mod image;
 pub mod netctl;
+pub mod insist;
+pub mod mailbox;
 pub mod network;
 pub mod packet;
 mod picture;
@@ -25,7 +29,9 @@ pub mod pen;
 mod ping;
 pub mod pour;
 pub mod podman;
+pub mod policy;
 pub mod process;
+pub mod prog;
 mod reboot;
 pub mod sctp;
 pub mod serve;

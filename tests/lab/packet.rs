@@ -1,5 +1,10 @@
 //! Packets made by hand and taken apart: ARP, neighbour advertisements, UDP, SCTP INIT, TCP SYN. Only values and slices, no sockets.
-//! Never more of a protocol than a story needs.
+//! Never more of a protocol than a story needs. In `packet/`: fragments, ICMP errors, what neighbours tell each other, and what no station should send.
+
+pub mod fragment;
+pub mod icmp;
+pub mod neighbour;
+pub mod odd;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,6 +38,10 @@ pub struct Frame {
 impl Frame {
     /// A UDP datagram.
     pub fn udp(&self, payload: &[u8]) -> Vec<u8> {
+        self.ip(17, &self.datagram(payload))
+    }
+
+    fn datagram(&self, payload: &[u8]) -> Vec<u8> {
         let length = u16::try_from(8 + payload.len()).expect("a small payload");
         let mut datagram = self.ports();
         datagram.extend_from_slice(&length.to_be_bytes());
@@ -40,7 +49,7 @@ impl Frame {
         datagram.extend_from_slice(payload);
         let sum = checksum(&datagram, self.pseudo_header(17, length));
         datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-        self.ip(17, &datagram)
+        datagram
     }
 
     /// A TCP SYN.
@@ -52,14 +61,9 @@ impl Frame {
         self.ip(6, &segment)
     }
 
-    /// An SCTP INIT (RFC 9260 §3.3.2): tag 1, window 65535, one stream each way.
+    /// An SCTP INIT.
     pub fn sctp_init(&self) -> Vec<u8> {
-        let mut packet = self.ports();
-        packet.extend_from_slice(&[0; 8]);
-        packet.extend_from_slice(&[1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 1]);
-        let sum = crc32c(&packet);
-        packet[8..12].copy_from_slice(&sum.to_le_bytes());
-        self.ip(132, &packet)
+        self.ip(132, &sctp(self.from.port(), self.to.port(), INIT))
     }
 
     /// A router advertisement (RFC 4861 §4.2) of a default route that lives 1800 s.
@@ -108,6 +112,23 @@ impl Frame {
         frame.extend_from_slice(body);
         frame
     }
+}
+
+/// SCTP chunks that begin an association: its question, and the answer to it (RFC 9260 §3.2).
+pub const INIT: u8 = 1;
+/// See [`INIT`].
+pub const INIT_ACK: u8 = 2;
+
+/// An SCTP INIT or INIT ACK (RFC 9260 §3.3.2, 3.3.3) from one port to another: tag 1 at both ends, window 65535, one stream each way.
+pub fn sctp(from: u16, to: u16, chunk: u8) -> Vec<u8> {
+    let mut packet = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    // An INIT has no tag to answer to yet.
+    packet.extend_from_slice(&u32::from(chunk != INIT).to_be_bytes());
+    packet.extend_from_slice(&[0; 4]);
+    packet.extend_from_slice(&[chunk, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 1]);
+    let sum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&sum.to_le_bytes());
+    packet
 }
 
 /// A frame that was seen, as far as stories ask.

@@ -1,4 +1,4 @@
-//! Real SCTP sockets, where the kernel has them. Never more than one association.
+//! Real SCTP sockets, where the kernel has them, and raw ones everywhere. Never more than one association.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -64,4 +64,21 @@ fn socket(of: SocketAddr) -> nix::Result<OwnedFd> {
     setsockopt(&socket, sockopt::SendTimeout, &limit)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
     Ok(socket)
+}
+
+/// A socket that sends and sees whole SCTP packets, with the IPv4 header before those that are seen; the kernel answers none of them then.
+pub(crate) fn raw(v6: bool) -> nix::Result<OwnedFd> {
+    let family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let kind = SockType::Raw as i32 | SockFlag::SOCK_CLOEXEC.bits() | SockFlag::SOCK_NONBLOCK.bits();
+    // SAFETY: socket() takes numbers only.
+    let fd = nix::errno::Errno::result(unsafe { libc::socket(family as i32, kind, libc::IPPROTO_SCTP) })?;
+    // SAFETY: the descriptor was opened just now and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Source and destination port and first chunk of a packet that [`raw`] saw.
+pub(crate) fn seen(packet: &[u8], v6: bool) -> Option<(u16, u16, u8)> {
+    let body = if v6 { packet } else { packet.get(usize::from(packet.first()? & 0xf) * 4..)? };
+    let port = |at: usize| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
+    Some((port(0)?, port(2)?, *body.get(12)?))
 }

@@ -41,25 +41,37 @@ impl Wire {
 
     /// Waits for a frame that `wanted` recognises.
     #[track_caller]
-    pub fn expect<T>(&self, what: &str, wanted: impl FnMut(&Seen) -> Option<T>) -> T {
-        self.next(PATIENCE, wanted).unwrap_or_else(|| panic!("{} never saw {what}", self.interface))
+    pub fn expect<T>(&self, what: &str, mut wanted: impl FnMut(&Seen) -> Option<T>) -> T {
+        self.expect_frame(what, |frame| Seen::parse(frame).and_then(|seen| wanted(&seen)))
     }
 
     /// No such frame may pass for a while.
     #[track_caller]
-    pub fn expect_none<T: std::fmt::Debug>(&self, what: &str, wanted: impl FnMut(&Seen) -> Option<T>) {
+    pub fn expect_none<T: std::fmt::Debug>(&self, what: &str, mut wanted: impl FnMut(&Seen) -> Option<T>) {
+        self.expect_no_frame(what, |frame| Seen::parse(frame).and_then(|seen| wanted(&seen)));
+    }
+
+    /// Waits for a frame that `wanted` recognises by its bytes.
+    #[track_caller]
+    pub fn expect_frame<T>(&self, what: &str, wanted: impl FnMut(&[u8]) -> Option<T>) -> T {
+        self.next(PATIENCE, wanted).unwrap_or_else(|| panic!("{} never saw {what}", self.interface))
+    }
+
+    /// No frame of such bytes may pass for a while.
+    #[track_caller]
+    pub fn expect_no_frame<T: std::fmt::Debug>(&self, what: &str, wanted: impl FnMut(&[u8]) -> Option<T>) {
         let seen = self.next(SILENCE, wanted);
         assert!(seen.is_none(), "{} saw {what}: {seen:?}", self.interface);
     }
 
-    fn next<T>(&self, limit: Duration, mut wanted: impl FnMut(&Seen) -> Option<T>) -> Option<T> {
+    fn next<T>(&self, limit: Duration, mut wanted: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let start = Instant::now();
         let mut frame = [0; 65536];
         while start.elapsed() < limit {
             let Ok(length) = nix::unistd::read(&self.socket, &mut frame) else {
                 continue;
             };
-            if let Some(found) = Seen::parse(&frame[..length]).and_then(|seen| wanted(&seen)) {
+            if let Some(found) = wanted(&frame[..length]) {
                 return Some(found);
             }
         }

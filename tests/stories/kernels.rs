@@ -2,7 +2,15 @@
 
 use std::net::SocketAddr;
 
-use lab::{HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6, cni::Conflist, eventually};
+use lab::{
+    HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6,
+    cni::Conflist,
+    eventually,
+    policy::{
+        reach::{ECHO, tcp, udp},
+        yaml::{annotated_policy, network_policy},
+    },
+};
 use netd_api::addr::Family;
 
 const HOSTS: [(&str, &str); 2] = [(HOST_V4, OUTSIDE_V4), (HOST_V6, OUTSIDE_V6)];
@@ -170,5 +178,36 @@ fn a_cni_container_is_added_checked_and_deleted_without_a_trace_on_this_kernel()
     assert_eq!((a.links(), lab.ports().len(), lab.status().containers), (vec!["lo".to_owned()], 0, 0));
     assert_eq!(lab.plan(), Vec::<String>::new());
     a.ends();
+    lab.ends_clean();
+}
+
+#[test]
+fn the_usual_policies_mean_what_the_documentation_says_on_this_kernel() {
+    crate::policy_table::small_table_holds("[datapath]\nfast_path = false\n");
+}
+
+#[test]
+fn the_fast_path_gives_the_same_answers_on_this_kernel() {
+    crate::policy_table::small_table_holds("[datapath]\nfast_path = true\n");
+}
+
+#[test]
+fn denied_clients_are_answered_where_a_policy_says_so_and_all_is_counted_on_this_kernel() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a").listens(80).listens_udp(53), net.container("b"));
+    let closed = "{podSelector: {}, policyTypes: [Ingress]}";
+    lab.applies(&annotated_policy("default/closed", "netd.io/reject", closed));
+    b.is_refused(&a, tcp(80));
+    b.is_refused(&a, udp(53));
+    let stream = lab.here().streams(a.v4(80));
+    lab.applies(&network_policy("default/closed", closed));
+    [tcp(80), udp(53), ECHO].iter().for_each(|service| b.reaches_not(&a, *service));
+    lab.netd().kill9();
+    stream.expect_flowing();
+    lab.netd().start();
+    b.reaches_not(&a, tcp(80));
+    drop(stream);
+    [&a, &b].iter().for_each(|container| lab.counters_add_up(container, &net));
     lab.ends_clean();
 }

@@ -3,13 +3,17 @@
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueHint, builder::RangedU64ValueParser};
+use ipnet::IpNet;
 use netd_api::{
     names::{ContainerId, ContainerName, Namespace},
     publish::PublishSpec,
-    spec::AttachSpec,
+    spec::{AttachSpec, Guard},
 };
 
-use super::value::{self, Label, LabelEdit};
+use super::{
+    port_name::PortNameEdit,
+    value::{self, Label, LabelEdit},
+};
 
 /// The second word.
 #[derive(Debug, Subcommand)]
@@ -18,12 +22,12 @@ pub(crate) enum ContainerCommand {
     Create(Create),
     /// Attach a network namespace that another runtime made
     Attach(Attach),
-    /// Change labels and namespace of a container, while it runs
+    /// Change labels, namespace and names of ports of a container, while it runs
     Set(Set),
     /// List the containers
     #[command(visible_alias = "list")]
     Ls(List),
-    /// Show one container: interfaces, addresses, counters, published ports
+    /// Show one container: interfaces, addresses, policies, counters, published ports
     Inspect(Inspect),
     /// Remove containers, with what they have published
     #[command(visible_alias = "remove")]
@@ -86,6 +90,13 @@ pub(crate) struct Wish {
     /// The namespace that the container counts to
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub(crate) namespace: Namespace,
+    /// An address or range that it may send from besides its own: a virtual IP, virtual machines, a routed prefix; may be repeated
+    #[arg(long = "allow-address", value_name = "CIDR", value_parser = value::exclude)]
+    pub(crate) allow_addresses: Vec<IpNet>,
+    /// Whether what it sends is checked against what it is: its hardware and IP addresses, ARP and neighbour discovery; and whether it may
+    /// send router advertisements, answer DHCP or route by the source
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = value::guard())]
+    pub(crate) guard: Guard,
 }
 
 /// `netctl container set`.
@@ -108,9 +119,12 @@ pub(crate) struct Change {
     /// The namespace that the container shall count to
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<Namespace>,
+    /// A port's name for policies to set, or with a dash after the name to take away; may be repeated. Without PROTO: tcp
+    #[arg(long = "port-name", value_name = "NAME=PORT[/PROTO]|NAME-")]
+    pub(crate) port_names: Vec<PortNameEdit>,
 }
 
-/// `netctl container ls`, `netctl network ls`.
+/// `netctl container ls`, `netctl network ls`, `netctl policy ls`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Names only

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use netd_api::{
     addr::{AddrError, Family},
     names::{LabelKey, LabelValue, NameError, NetworkName},
-    spec::{AttachSpec, Driver},
+    spec::{AttachSpec, Driver, Guard},
 };
 
 /// `KEY=VALUE`.
@@ -76,6 +76,11 @@ impl Routed {
 /// The drivers there are, by name.
 pub(super) fn driver() -> impl TypedValueParser<Value = Driver> {
     PossibleValuesParser::new(["bridge"]).map(|_| Driver::Bridge)
+}
+
+/// `on` and `off`.
+pub(super) fn guard() -> impl TypedValueParser<Value = Guard> {
+    PossibleValuesParser::new(["on", "off"]).map(|word| if word == "off" { Guard::Off } else { Guard::On })
 }
 
 /// `NETWORK[,ip=IP][,mac=MAC][,ifname=IF]`; `ip` once for each family.

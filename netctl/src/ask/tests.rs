@@ -1,7 +1,11 @@
 //! Every command becomes the request it should be.
 
 use clap::Parser as _;
-use netd_api::addr::Family;
+use netd_api::{
+    addr::Family,
+    publish::Protocol,
+    spec::{Guard, NamedPort},
+};
 
 use super::*;
 use crate::args::Cli;
@@ -114,9 +118,60 @@ fn a_container_is_adopted_by_path_or_process() {
 
 #[test]
 fn a_container_is_changed() {
-    let change =
-        ContainerChange { labels: [(name("tier"), Some(name("back"))), (name("old"), None)].into(), namespace: Some(name("prod")) };
+    let labels = [(name("tier"), Some(name("back"))), (name("old"), None)].into();
+    let change = ContainerChange { labels, namespace: Some(name("prod")), ..ContainerChange::default() };
     asks("container set web --label tier=back --label old- --namespace prod", Request::ChangeContainer(name("web"), change), Show::Quiet);
+    let dns = NamedPort { port: 53, protocol: Protocol::Udp };
+    let change = ContainerChange { ports: [("dns".to_owned(), Some(dns)), ("http".to_owned(), None)].into(), ..ContainerChange::default() };
+    asks("container set web --port-name dns=53/udp --port-name http-", Request::ChangeContainer(name("web"), change), Show::Quiet);
+}
+
+#[test]
+fn a_container_may_send_from_further_addresses_or_unguarded() {
+    let mut spec = ContainerSpec::named(name("web"));
+    spec.allow_addresses = vec![name("10.9.0.0/24"), name("10.4.0.100/32"), name("fd00:9::/64")];
+    spec.guard = Guard::Off;
+    let line = "container create web --allow-address 10.9.0.0/24 --allow-address 10.4.0.100 --allow-address fd00:9::/64 --guard off";
+    asks(line, Request::CreateContainer(spec.clone()), Show::Brief);
+    spec.netns = Source::Pid(7);
+    spec.allow_addresses.truncate(1);
+    spec.guard = Guard::On;
+    asks("container attach web --pid 7 --allow-address 10.9.0.0/24 --guard on", Request::CreateContainer(spec), Show::Brief);
+}
+
+#[test]
+fn policies_are_listed_shown_removed_and_advised() {
+    asks("policy ls", Request::Policies, Show::Table);
+    asks("policy list -q", Request::Policies, Show::Brief);
+    asks("policy get shop/db", Request::Policy(name("shop/db")), Show::Detail);
+    asks("policy advise shop/web-1", Request::Advise(name("shop/web-1")), Show::Detail);
+    let requests = vec![Request::RemovePolicy(name("shop/db")), Request::RemovePolicy(name("baseline"))];
+    assert_eq!(typed("policy rm shop/db baseline"), Ok(Task::Ask(requests, Show::Brief)));
+}
+
+#[test]
+fn policy_files_are_applied_in_the_order_given() {
+    let files = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+    let apply = Apply { files: files(&["b.yaml", "-", "a"]), dry_run: false, skip_other_kinds: false };
+    assert_eq!(typed("policy apply -f b.yaml -f - --file a"), Ok(Task::Apply(apply)));
+    let apply = Apply { files: files(&["a"]), dry_run: true, skip_other_kinds: true };
+    assert_eq!(typed("policy apply --dry-run --skip-other-kinds -f a"), Ok(Task::Apply(apply)));
+    let error = typed("policy apply -f - -f a -f -").unwrap_err().to_string();
+    assert_eq!(error, "standard input is given twice; give -f - once");
+}
+
+#[test]
+fn flows_are_asked_for_as_they_are_meant() {
+    let flows = Flows { follow: false, container: None, verdict: None, since: None };
+    assert_eq!(typed("flows"), Ok(Task::Flows(flows)));
+    let flows = Flows { follow: true, container: Some(name("shop/web")), verdict: Some(name("drop")), since: Some(name("10m")) };
+    assert_eq!(typed("flows -f --container shop/web --verdict drop --since 10m"), Ok(Task::Flows(flows)));
+}
+
+#[test]
+fn one_port_name_twice_is_a_contradiction() {
+    let error = typed("container set web --port-name a=1 --port-name a-").unwrap_err().to_string();
+    assert_eq!(error, "port name a is given twice; give it once");
 }
 
 #[test]

@@ -14,6 +14,10 @@ fn container(id: &str, netns: &str) -> ContainerView {
         netns: netns.to_owned(),
         cgroup: None,
         labels: Default::default(),
+        port_names: Default::default(),
+        allow_addresses: Vec::new(),
+        guard: Default::default(),
+        policies: Default::default(),
         attachments: Vec::new(),
         ports: Vec::new(),
     }

@@ -1,6 +1,9 @@
 //! Containers as rows and as pages. Never says more of a container than the daemon does.
 
-use netd_api::view::{AttachmentView, ContainerView, Counters, Kind, Presence};
+use netd_api::{
+    spec::Guard,
+    view::{AttachmentView, ContainerView, Counters, Kind, Presence, ReasonView},
+};
 
 use super::{
     joined, labels, port,
@@ -32,6 +35,14 @@ pub(super) fn page(container: &ContainerView, paint: Paint) -> String {
             ("State", state(container.state)),
             ("Network namespace", container.netns.clone().into()),
             ("Labels", labels(&container.labels).into()),
+            (
+                "Port names",
+                joined(container.port_names.iter().map(|(name, named)| format!("{name}={}/{}", named.port, named.protocol))).into(),
+            ),
+            ("Guard", guard(container.guard)),
+            ("May also send from", joined(&container.allow_addresses).into()),
+            ("Ingress policies", policies(container, "ingress").into()),
+            ("Egress policies", policies(container, "egress").into()),
         ],
         paint,
     );
@@ -42,6 +53,10 @@ pub(super) fn page(container: &ContainerView, paint: Paint) -> String {
         page.push_str(&attachments(&container.attachments, paint));
         page.push('\n');
         page.push_str(&counters(&container.attachments, paint));
+        if container.attachments.iter().any(|attachment| !attachment.reasons.is_empty()) {
+            page.push('\n');
+            page.push_str(&reasons(&container.attachments, paint));
+        }
     }
     if !container.ports.is_empty() {
         page.push('\n');
@@ -83,6 +98,44 @@ fn counters(attachments: &[AttachmentView], paint: Paint) -> String {
         })
     });
     table(["INTERFACE", "DIRECTION", "PACKETS", "SEGMENTS", "BYTES"], rows, paint)
+}
+
+/// What was not simply passed on, and why.
+fn reasons(attachments: &[AttachmentView], paint: Paint) -> String {
+    let row = |attachment: &AttachmentView, reason: &ReasonView| {
+        let direction = match reason.direction.as_str() {
+            "from" => "sent",
+            "to" => "received",
+            other => other,
+        };
+        [
+            attachment.ifname.to_string().into(),
+            direction.into(),
+            verdict(&reason.verdict),
+            reason.reason.clone().into(),
+            reason.counted.packets.to_string().into(),
+            reason.counted.segments.to_string().into(),
+            reason.counted.bytes.to_string().into(),
+        ]
+    };
+    let rows = attachments.iter().flat_map(|attachment| attachment.reasons.iter().map(move |reason| row(attachment, reason)));
+    table(["INTERFACE", "DIRECTION", "VERDICT", "REASON", "PACKETS", "SEGMENTS", "BYTES"], rows, paint)
+}
+
+fn verdict(verdict: &str) -> Word {
+    let tone = if ["drop", "reject", "audit"].contains(&verdict) { Tone::Mind } else { Tone::Plain };
+    Word::new(verdict, tone)
+}
+
+fn guard(guard: Guard) -> Word {
+    match guard {
+        Guard::On => "on".into(),
+        Guard::Off => Word::new("off", Tone::Mind),
+    }
+}
+
+fn policies(container: &ContainerView, direction: &str) -> String {
+    joined(container.policies.get(direction).into_iter().flatten())
 }
 
 fn kind(kind: Kind) -> &'static str {

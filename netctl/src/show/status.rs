@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netd_api::view::{Reconcile, Status};
+use netd_api::view::{Fill, PolicyStatus, Reconcile, Status};
 
 use super::{
     joined,
@@ -26,6 +26,7 @@ pub(super) fn page(status: &Status, paint: Paint) -> String {
             ("Containers", status.containers.to_string().into()),
             ("Attachments", status.attachments.to_string().into()),
             ("Published ports", status.ports.to_string().into()),
+            ("Policies", policies(status.policy.as_ref())),
             ("Last check", status.reconcile.as_ref().map_or("none yet".to_owned(), reconcile).into()),
             ("Repaired", format!("{} since the start", status.drift_repaired).into()),
         ],
@@ -39,6 +40,10 @@ pub(super) fn page(status: &Status, paint: Paint) -> String {
         page.push('\n');
         page.push_str(&table(["FEATURE", "STATE", "NOTE"], features, paint));
     }
+    if let Some(policy) = &status.policy {
+        page.push('\n');
+        page.push_str(&policy_part(policy, paint));
+    }
     for step in failed {
         let _ = write!(page, "\nfailed: {}\n", printable(step));
     }
@@ -51,6 +56,49 @@ pub(super) fn page(status: &Status, paint: Paint) -> String {
     page
 }
 
+fn policies(policy: Option<&PolicyStatus>) -> Word {
+    match policy {
+        None => Word::new("refused: no eBPF program runs", Tone::Mind),
+        Some(policy) => policy.policies.to_string().into(),
+    }
+}
+
+/// How policy is, how full its tables are, and what went wrong in the data path.
+fn policy_part(policy: &PolicyStatus, paint: Paint) -> String {
+    let audit = if policy.audit.is_empty() { "none".into() } else { Word::new(joined(&policy.audit), Tone::Mind) };
+    let mut part = facts(
+        [
+            ("Only in audit", audit),
+            ("Where none selects", policy.default.clone().into()),
+            ("Fast path", if policy.fast_path { "on" } else { "off" }.into()),
+        ],
+        paint,
+    );
+    if !policy.tables.is_empty() {
+        let row = |fill: &Fill| [fill.name.clone().into(), fill.used.to_string().into(), fill.of.to_string().into(), full(fill)];
+        part.push('\n');
+        part.push_str(&table(["TABLE", "USED", "OF", "FULL"], policy.tables.iter().map(row), paint));
+    }
+    let mut events = policy.events.iter().filter(|(_, count)| **count > 0).peekable();
+    if events.peek().is_some() {
+        let row = |(name, count): (&String, &u64)| [name.clone().into(), Word::new(count.to_string(), Tone::Mind)];
+        part.push('\n');
+        part.push_str(&table(["EVENT", "COUNT"], events.map(row), paint));
+    }
+    part
+}
+
+/// In whole percent, rounded down: 100 % is full.
+fn full(fill: &Fill) -> Word {
+    let percent = u128::from(fill.used) * 100 / u128::from(fill.of.max(1));
+    let tone = match percent {
+        0..80 => Tone::Plain,
+        80..95 => Tone::Mind,
+        _ => Tone::Bad,
+    };
+    Word::new(format!("{percent} %"), tone)
+}
+
 fn reconcile(last: &Reconcile) -> String {
     let steps = if last.done == 1 { "step" } else { "steps" };
     let failed = if last.failed.is_empty() { String::new() } else { format!(", {} failed", last.failed.len()) };
@@ -58,7 +106,7 @@ fn reconcile(last: &Reconcile) -> String {
 }
 
 /// Seconds in the two largest units: `3d 4h`, `5m 1s`.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

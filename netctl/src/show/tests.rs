@@ -1,12 +1,14 @@
 //! Every table and page against golden texts, from made views. `UPDATE_GOLDEN=1` rewrites them.
 
+mod policy;
+
 use std::{fs, path::Path};
 
 use netd_api::{
     addr::Family,
     names::ContainerName,
     publish::{PortRange, Protocol},
-    spec::{Driver, Labels},
+    spec::{Driver, Guard, Labels, NamedPort},
     view::*,
 };
 
@@ -152,7 +154,20 @@ fn front() -> ContainerView {
             from: Traffic { packets: 12, bytes: 1804, segments: 12 },
             to: Traffic { packets: 9, bytes: 81_234_567, segments: 53_420 },
         }),
+        reasons: Vec::new(),
     };
+    let reason = |direction: &str, verdict: &str, reason: &str, packets| ReasonView {
+        direction: direction.to_owned(),
+        verdict: verdict.to_owned(),
+        reason: reason.to_owned(),
+        counted: Traffic { packets, bytes: packets * 60, segments: packets },
+    };
+    let reasons = vec![
+        reason("from", "drop", "source address", 3),
+        reason("to", "reject", "policy", 14),
+        reason("to", "audit", "policy", 1),
+        reason("to", "made", "reset", 14),
+    ];
     ContainerView {
         id: parsed("front"),
         name: parsed("front"),
@@ -162,8 +177,16 @@ fn front() -> ContainerView {
         netns: "/run/netns/front".to_owned(),
         cgroup: None,
         labels: labels(&[("tier", "front")]),
+        port_names: [
+            ("http".to_owned(), NamedPort { port: 80, protocol: Protocol::Tcp }),
+            ("dns".to_owned(), NamedPort { port: 53, protocol: Protocol::Udp }),
+        ]
+        .into(),
+        allow_addresses: vec![parsed("10.9.0.0/24"), parsed("fd00:9::1/128")],
+        guard: Guard::On,
+        policies: [("ingress".to_owned(), vec![parsed("default/front"), parsed("default/deny-all")])].into(),
         attachments: vec![
-            attachment.clone(),
+            AttachmentView { reasons, ..attachment.clone() },
             AttachmentView {
                 network: parsed("inner"),
                 ifname: parsed("eth1"),
@@ -188,6 +211,10 @@ fn api() -> ContainerView {
         netns: "/proc/812/ns/net".to_owned(),
         cgroup: None,
         labels: Labels::new(),
+        port_names: Default::default(),
+        allow_addresses: Vec::new(),
+        guard: Guard::Off,
+        policies: Default::default(),
         attachments: Vec::new(),
         ports: Vec::new(),
     }
@@ -211,6 +238,16 @@ fn status() -> Status {
         uplinks: vec![parsed("eth0"), parsed("wlan0")],
         reconcile: Some(Reconcile { reason: "timer".to_owned(), ago_s: 12, took_ms: 1.25, done: 0, failed: Vec::new() }),
         drift_repaired: 0,
+        policy: Some(PolicyStatus {
+            policies: 12,
+            audit: vec![parsed("default/trial"), parsed("baseline")],
+            default: "allow".to_owned(),
+            fast_path: true,
+            tables: [("flows", 120, 65_536), ("new flows", 14_000, 16_384), ("rules", 4096, 4096), ("none", 0, 0)]
+                .map(|(name, used, of)| Fill { name: name.to_owned(), used, of })
+                .into(),
+            events: [("flow table full".to_owned(), 7), ("ring full".to_owned(), 0)].into(),
+        }),
         degraded: Vec::new(),
     }
 }
@@ -270,12 +307,17 @@ fn the_daemons_health() {
     shown("status.txt", &Reply::Status(Box::new(status())), Show::Detail);
     let mut ill = status();
     ill.uptime_s = 61;
+    ill.policy = None;
     ill.reconcile.as_mut().unwrap().failed = vec!["ip link add nd-web type bridge: Operation not permitted (EPERM)".to_owned()];
     ill.degraded = vec![Trouble {
         what: "chain FORWARD of table ip filter drops packets of our networks".to_owned(),
         hint: "iptables -I DOCKER-USER -i nd-+ -j ACCEPT".to_owned(),
     }];
     shown("status-degraded.txt", &Reply::Status(Box::new(ill)), Show::Detail);
+    let mut quiet = status();
+    quiet.policy = Some(PolicyStatus { default: "deny".to_owned(), ..PolicyStatus::default() });
+    let page = text(&Request::Status, &Reply::Status(Box::new(quiet)), Show::Detail, Paint::Plain);
+    assert!(page.ends_with("\n\nOnly in audit:        none\nWhere none selects:   deny\nFast path:            off\n"), "{page}");
 }
 
 #[test]

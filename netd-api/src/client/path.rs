@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::{API_VERSION, message::Request};
+use crate::{API_VERSION, flow::FlowQuery, message::Request};
 
 /// A request as HTTP carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,12 @@ pub fn sent(request: &Request) -> Sent {
         Request::CniCheck(check) => with("POST", "cni/check".to_owned(), check),
         Request::CniStatus(status) => with("POST", "cni/status".to_owned(), status),
         Request::CniGc(gc) => with("POST", "cni/gc".to_owned(), gc),
+        Request::Policies => get("policies".to_owned()),
+        Request::ApplyPolicies(files) => with("POST", "policies".to_owned(), files),
+        Request::Policy(name) => get("policy".to_owned() + &query("name", Some(name))),
+        Request::RemovePolicy(name) => bare("DELETE", "policy".to_owned() + &query("name", Some(name))),
+        Request::Advise(name) => get(format!("containers/{}/advice", encoded(name.as_str()))),
+        Request::Flows(meant) => get("flows".to_owned() + &flows(meant)),
         Request::Plan => get("plan".to_owned()),
         Request::Cleanup => bare("POST", "cleanup".to_owned()),
     }
@@ -80,6 +86,19 @@ fn with(method: &'static str, path: String, body: &impl Serialize) -> Sent {
 
 fn query(key: &str, value: Option<&impl ToString>) -> String {
     value.map_or_else(String::new, |value| format!("?{key}={}", encoded(&value.to_string())))
+}
+
+/// The words of a question for flows.
+fn flows(meant: &FlowQuery) -> String {
+    let FlowQuery { container, verdict, since, after } = meant;
+    let words = [
+        query("container", container.as_ref()),
+        query("verdict", verdict.as_ref()),
+        query("since", since.as_ref()),
+        query("after", after.as_ref()),
+    ];
+    // Each word begins with the question mark of a first one.
+    words.concat().replace('?', "&").replacen('&', "?", 1)
 }
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3, as `%XX`.

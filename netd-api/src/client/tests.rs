@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     fault::Code,
+    flow::{FlowQuery, FlowsView},
+    policy::{FlowVerdict, PolicyChange, PolicyFile, PolicyFiles},
     publish::PublishSpec,
     spec::{AttachSpec, ContainerSpec},
     view::PlanView,
@@ -36,6 +38,55 @@ fn a_publish_to_withdraw_stands_in_the_query() {
     assert_eq!(path(&request), "DELETE /v1/containers/web/ports?publish=%5Bfd00%3A%3A1%5D%3A8080%3A80%2Ftcp");
     let request = Request::Unpublish("web".parse().expect("a good name"), None);
     assert_eq!(path(&request), "DELETE /v1/containers/web/ports");
+}
+
+#[test]
+fn a_policy_s_name_stands_in_the_query_for_its_slash() {
+    let name = || "shop/db.v1".parse().expect("a good name");
+    assert_eq!(path(&Request::Policies), "GET /v1/policies");
+    assert_eq!(path(&Request::Policy(name())), "GET /v1/policy?name=shop%2Fdb.v1");
+    assert_eq!(path(&Request::RemovePolicy(name())), "DELETE /v1/policy?name=shop%2Fdb.v1");
+    assert_eq!(path(&Request::Advise("prod/web".parse().expect("a good name"))), "GET /v1/containers/prod%2Fweb/advice");
+    let files = PolicyFiles {
+        files: vec![PolicyFile { name: "-".to_owned(), text: "kind: List\n".to_owned() }],
+        skip_other_kinds: false,
+        dry_run: true,
+    };
+    let request = Request::ApplyPolicies(Box::new(files.clone()));
+    assert_eq!(path(&request), "POST /v1/policies");
+    assert_eq!(serde_json::from_slice::<PolicyFiles>(&sent(&request).body.expect("it has one")).expect("it is JSON"), files);
+}
+
+#[test]
+fn a_question_for_flows_has_the_words_that_were_given_and_no_more() {
+    assert_eq!(path(&Request::Flows(FlowQuery::default())), "GET /v1/flows");
+    let of = |container: &str| container.parse().ok();
+    assert_eq!(path(&Request::Flows(FlowQuery { after: Some(7), ..FlowQuery::default() })), "GET /v1/flows?after=7");
+    assert_eq!(
+        path(&Request::Flows(FlowQuery { container: of("web"), since: Some(0), ..FlowQuery::default() })),
+        "GET /v1/flows?container=web&since=0"
+    );
+    let all = FlowQuery { container: of("prod/web"), verdict: Some(FlowVerdict::Drop), since: Some(1_796_000_000), after: Some(u64::MAX) };
+    assert_eq!(path(&Request::Flows(all)), "GET /v1/flows?container=prod%2Fweb&verdict=drop&since=1796000000&after=18446744073709551615");
+}
+
+#[test]
+fn an_answer_is_read_as_what_was_asked_for() {
+    let answer = |body: &str| Answer { status: 200, body: body.as_bytes().to_vec(), keep: true };
+    let flows = r#"{"flows": [], "last": 3, "lost": 2, "forgotten": 1}"#;
+    let read = reply(&Request::Flows(FlowQuery::default()), &answer(flows)).expect("it fits");
+    assert_eq!(read, Reply::Flows(Box::new(FlowsView { flows: Vec::new(), last: 3, lost: 2, forgotten: 1 })));
+    let applied = r#"{"policies": [{"name": "a/b", "change": "created", "selects": ["web"]}], "namespaces": ["a"]}"#;
+    let files = PolicyFiles { files: Vec::new(), skip_other_kinds: false, dry_run: false };
+    let Ok(Reply::PoliciesApplied(read)) = reply(&Request::ApplyPolicies(Box::new(files)), &answer(applied)) else {
+        panic!("it does not fit");
+    };
+    assert_eq!((read.policies[0].change, read.changed_flows.len(), read.judged_flows), (PolicyChange::Created, 0, 0));
+    assert_eq!(reply(&Request::RemovePolicy("a/b".parse().expect("good")), &answer("")).expect("it is empty"), Reply::Removed);
+    let advice = r#"{"policy": "kind: NetworkPolicy\n", "flows": 4, "notes": []}"#;
+    let read = reply(&Request::Advise("web".parse().expect("good")), &answer(advice)).expect("it fits");
+    assert!(matches!(read, Reply::Advice(advice) if advice.flows == 4));
+    assert!(reply(&Request::Policies, &answer(flows)).is_err(), "it is no list");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use netd_api::{
     cni::{Addressing, CniAdd, CniAdded, CniAddedAddress, CniCheck, CniGc, CniKey, CniNetwork, CniReadiness, CniRoute, CniStatus},
     fault::{Code, Fault},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
+    spec::Guard,
     view::Trouble,
 };
 
@@ -100,6 +101,9 @@ fn newcomer(desired: &Desired, add: &CniAdd, found: &Found) -> Container {
         origin: Origin::Cni { path: found.path.clone(), id: found.id, order: desired.next_order() },
         cgroup: add.cgroup.clone(),
         labels: add.labels.clone(),
+        ports: [].into(),
+        allow: Vec::new(),
+        guard: Guard::On,
         attachments: Vec::new(),
     }
 }
@@ -319,6 +323,9 @@ fn tried(desired: &Desired, status: &CniStatus, context: Context<'_>) -> Result<
         origin: Origin::Cni { path: String::new(), id: NetnsId { dev: 0, ino: 0 }, order: 0 },
         cgroup: None,
         labels: [].into(),
+        ports: [].into(),
+        allow: Vec::new(),
+        guard: Guard::On,
         attachments: Vec::new(),
     };
     // The ranges of the capability ipRanges come with ADD alone: to STATUS those that are there stand for them.

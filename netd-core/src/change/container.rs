@@ -1,11 +1,12 @@
 //! Makes, changes and removes containers of users in the wish. What an attachment has is chosen elsewhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use ipnet::IpNet;
 use netd_api::{
     fault::{Code, Fault},
     names::{ContainerId, ContainerName, IfName, NetworkName},
-    spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec, Source},
+    spec::{AttachSpec, ContainerChange, ContainerSpec, NamedPort, NetworkSpec, Source, is_port_name},
 };
 
 use super::{
@@ -18,6 +19,9 @@ use crate::{
     host::Found,
     mark,
 };
+
+/// As many of its ports have names: what rules ask of each container is bounded.
+const PORT_NAMES_MOST: usize = 64;
 
 pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'_>) -> Result<Change, Fault> {
     let id = &spec.name;
@@ -55,6 +59,9 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
         origin,
         cgroup: None,
         labels: spec.labels.clone(),
+        ports: [].into(),
+        allow: allowed(&spec.allow_addresses),
+        guard: spec.guard,
         attachments: Vec::new(),
     };
     let mut change = Change::default();
@@ -77,6 +84,12 @@ pub(super) fn create(desired: &Desired, spec: &ContainerSpec, context: Context<'
     let preview = PreviewNetworks { desired, made: made_default.as_deref() };
     change.edits.extend(publish::edits(&preview, &container, &spec.publish, context)?);
     Ok(change)
+}
+
+/// What it may send from: prefixes without host bits, each once.
+fn allowed(given: &[IpNet]) -> Vec<IpNet> {
+    let nets: BTreeSet<IpNet> = given.iter().map(IpNet::trunc).collect();
+    nets.into_iter().collect()
 }
 
 /// The made container whose namespace was found: one that netd made is known by its path, as it has no number before it is made.
@@ -215,10 +228,45 @@ pub(super) fn alter(desired: &Desired, name: &ContainerName, wanted: &ContainerC
     if let Some(namespace) = &wanted.namespace {
         after.namespace = namespace.clone();
     }
+    name_ports(&mut after, wanted)?;
     if after == **before {
         return Ok(Change::default());
     }
     Ok(Change { edits: vec![Edit::Container { before: Some(Arc::clone(before)), after: Some(Arc::new(after)) }] })
+}
+
+/// Gives names to ports, or takes them away.
+fn name_ports(container: &mut Container, wanted: &ContainerChange) -> Result<(), Fault> {
+    let refused = |why: String, hint: &str| {
+        Err(Fault::new(Code::BadRequest, format!("cannot name ports of container {}: {why}", container.name)).hint(hint))
+    };
+    let mut ports = container.ports.clone();
+    for (name, port) in &wanted.ports {
+        match port {
+            None => {
+                ports.remove(name);
+            }
+            Some(_) if !is_port_name(name) => {
+                let given: String = name.chars().take(80).collect();
+                return refused(
+                    format!("{given:?} is no name of a port"),
+                    "use up to 15 of a-z, 0-9 and '-', with a letter, no '-' at either end and none after another",
+                );
+            }
+            Some(NamedPort { port: 0, .. }) => return refused(format!("port 0 of {name} is none"), "give one of 1 to 65535"),
+            Some(port) => {
+                ports.insert(name.clone(), *port);
+            }
+        }
+    }
+    if ports.len() > PORT_NAMES_MOST {
+        return refused(
+            format!("{} names are too many", ports.len()),
+            "take some away (netctl container set C --port-name NAME-); at most 64 are kept",
+        );
+    }
+    container.ports = ports;
+    Ok(())
 }
 
 /// Its published ports go first, then itself.

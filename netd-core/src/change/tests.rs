@@ -331,3 +331,41 @@ fn a_change_and_its_reverse_leave_the_wish_as_it_was() {
         assert!(ask(&there_and_back, &publish("a", "8080:81")).is_err(), "the index of ports is not as it was");
     }
 }
+
+#[test]
+fn a_container_may_send_from_more_addresses_or_as_whom_it_likes() {
+    let json = r#"{"name":"vip","networks":[{"network":"web"}],"allow_addresses":["10.4.0.9/24","0.0.0.0/0","10.4.0.7/24"],"guard":"off"}"#;
+    let mut desired = usual();
+    let change = ask(&desired, &container(json)).unwrap();
+    desired.apply(&change);
+    let vip = &desired.containers()["vip"];
+    assert_eq!(vip.allow, ["0.0.0.0/0", "10.4.0.0/24"].map(|net| net.parse::<ipnet::IpNet>().unwrap()));
+    assert_eq!(vip.guard, netd_api::spec::Guard::Off);
+    assert_eq!(desired.containers()["a"].guard, netd_api::spec::Guard::On);
+}
+
+#[test]
+fn ports_get_names_and_lose_them() {
+    let mut desired = usual();
+    let name = |json: &str| Request::ChangeContainer("a".parse().unwrap(), serde_json::from_str(json).unwrap());
+    for (json, named) in [
+        (r#"{"ports":{"http":{"port":80},"dns":{"port":53,"protocol":"udp"}}}"#, 2),
+        (r#"{"ports":{"http":{"port":8080},"none":null}}"#, 2),
+        (r#"{"ports":{"dns":null}}"#, 1),
+    ] {
+        let change = ask(&desired, &name(json)).unwrap();
+        desired.apply(&change);
+        assert_eq!(desired.containers()["a"].ports.len(), named, "{json}");
+    }
+    assert_eq!(desired.containers()["a"].ports["http"].port, 8080);
+    assert_eq!(ask(&desired, &name(r#"{"ports":{"http":{"port":8080}}}"#)).unwrap(), Change::default());
+
+    let many: Vec<String> = (0..65).map(|n| format!(r#""p{n}":{{"port":80}}"#)).collect();
+    for (ports, words) in [
+        (r#""HTTP":{"port":80}"#.to_owned(), r#""HTTP" is no name of a port"#),
+        (r#""http":{"port":0}"#.to_owned(), "port 0 of http is none"),
+        (many.join(","), "65 names are too many"),
+    ] {
+        refused(&name(&format!(r#"{{"ports":{{{ports}}}}}"#)), Code::BadRequest, words);
+    }
+}

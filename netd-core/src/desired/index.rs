@@ -32,6 +32,8 @@ pub(super) struct Index {
     pub(super) taken_ports: BTreeMap<Protocol, Ranges>,
     pub(super) slots: Ranges,
     pub(super) host_ends: BTreeMap<IfName, ContainerId>,
+    pub(super) by_slot: BTreeMap<u32, (ContainerId, IfName)>,
+    pub(super) by_address: BTreeMap<IpAddr, ContainerId>,
 }
 
 fn order(container: &Container) -> u64 {
@@ -106,6 +108,10 @@ impl Desired {
                 }
                 self.index.macs.remove(&(attachment.network.clone(), attachment.mac));
                 self.index.slots.remove(u128::from(attachment.slot));
+                self.index.by_slot.remove(&attachment.slot);
+                for net in &attachment.addresses {
+                    self.index.by_address.remove(&net.addr());
+                }
                 self.index.host_ends.remove(&attachment.host_ifname);
             }
         }
@@ -138,6 +144,10 @@ impl Desired {
                 }
                 self.index.macs.insert((attachment.network.clone(), attachment.mac), container.id.clone());
                 self.index.slots.insert(u128::from(attachment.slot));
+                self.index.by_slot.insert(attachment.slot, (container.id.clone(), attachment.ifname.clone()));
+                for net in &attachment.addresses {
+                    self.index.by_address.insert(net.addr(), container.id.clone());
+                }
                 self.index.host_ends.insert(attachment.host_ifname.clone(), container.id.clone());
             }
             self.containers.insert(container.id.clone(), Arc::clone(container));

@@ -128,11 +128,11 @@ fn change(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: &Veth) {
 
 /// The map entry before the blocks: a program drops what comes from an interface it does not know.
 fn join(ops: &mut Vec<Op>, name: &IfName, wish: &Veth, veth: Option<&Veth>) {
-    let known = veth.map(|veth| (veth.slot, &veth.from_container));
+    let known = veth.map(|veth| (veth.slot, &veth.from_container, &veth.entry));
     if let Some(slot) = wish.slot
-        && known != Some((Some(slot), &wish.from_container))
+        && known != Some((Some(slot), &wish.from_container, &wish.entry))
     {
-        ops.push(Op::AddSlot(name.clone(), slot, wish.from_container.clone()));
+        ops.push(Op::AddSlot(name.clone(), slot, wish.from_container.clone(), wish.entry.clone()));
     }
     if wish.on_blocks && !veth.is_some_and(|veth| veth.on_blocks) {
         ops.push(Op::JoinBlocks(name.clone()));

@@ -90,3 +90,53 @@ fn what_is_shown_can_be_read_again() {
         assert_eq!(serde_json::from_value::<ContainerView>(text(&view)).unwrap(), view);
     }
 }
+
+#[test]
+fn a_policy_shows_whom_it_selects_and_what_its_rules_decided() {
+    let mut desired = wish();
+    let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, annotations: {netd.io/audit: \"true\"}}\n\
+                spec: {podSelector: {matchLabels: {app: a}}, ingress: [{ports: [{port: 80}]}, {from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}\n---\n\
+                apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: c}\n\
+                spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, egress: [{action: Pass, to: [{networks: [10.0.0.0/8]}]}, \
+                {name: no, action: Deny, to: [{networks: [0.0.0.0/0]}]}]}\n";
+    let files = netd_api::policy::PolicyFiles {
+        files: vec![netd_api::policy::PolicyFile { name: "-".to_owned(), text: text.to_owned() }],
+        skip_other_kinds: false,
+        dry_run: false,
+    };
+    let change = change::policy::apply(&desired, &files).unwrap();
+    desired.apply(&change);
+
+    let mut book = crate::policy::book::Book::new(Default::default(), 1);
+    let wish = crate::policy::book::wish::Wish { policies: Arc::clone(desired.policies()), ..Default::default() };
+    let _ = book.set(wish).unwrap();
+    for (slot, container) in (1..).zip(desired.containers().values()) {
+        let _ = book.place(slot, Some(pod::placed(container, &container.attachments[0]))).unwrap();
+    }
+    let hits = |rule: u32| Traffic { packets: u64::from(rule), bytes: 0, segments: 0 };
+    let views = policies(&desired, book.rules(), hits);
+    let [cluster, network] = &views[..] else { panic!("{views:?}") };
+    assert_eq!(
+        (network.kind.as_str(), network.audit, cluster.kind.as_str(), cluster.audit),
+        ("NetworkPolicy", true, "ClusterNetworkPolicy", false)
+    );
+    let names = |view: &PolicyView| view.selects.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!((names(network), names(cluster)), ("a".to_owned(), "a b".to_owned()));
+    let rules =
+        |view: &PolicyView| view.rules.iter().map(|rule| (rule.direction.clone(), rule.rule, rule.name.clone())).collect::<Vec<_>>();
+    let ingress = |rule| ("ingress".to_owned(), rule, None);
+    assert_eq!(rules(network), [ingress(Some(1)), ingress(Some(2)), ingress(None)]);
+    assert_eq!(rules(cluster), [("egress".to_owned(), Some(2), Some("no".to_owned()))], "a Pass decides nothing");
+    let counted: u64 = views.iter().flat_map(|view| &view.rules).map(|rule| rule.hits.packets).sum();
+    assert_eq!(counted, book.rules().keys().map(|rule| u64::from(*rule)).sum::<u64>(), "each number once");
+    assert_eq!(policy(&desired, &desired.policies()[&network.name], book.rules(), hits), *network);
+
+    let view = container(&desired, &desired.containers()["a"]);
+    assert_eq!(view.policies["ingress"], std::slice::from_ref(&network.name));
+    assert_eq!(view.policies["egress"], std::slice::from_ref(&cluster.name));
+    assert_eq!(
+        policies(&desired, &Default::default(), |_| Traffic::default())[1].rules.len(),
+        3,
+        "rules are shown where nothing enforces them"
+    );
+}

@@ -3,18 +3,72 @@
 use std::collections::BTreeMap;
 
 use netd_abi::Attachment;
-use netd_abi::attachment::{BEHIND, NO_PACER};
+use netd_abi::attachment::{BEHIND, NO_PACER, flag};
+use netd_core::objects::{Checks, Entry};
+use netd_core::policy::book::steps::Sets;
 
 use super::{Bpf, BpfError, zero};
 
+/// Bits of [`flag`] for what is checked.
+const fn checks(checks: Checks) -> u32 {
+    match checks {
+        Checks::Nothing => 0,
+        Checks::Mac => flag::GUARD_MAC,
+        Checks::All => flag::GUARD_MAC | flag::GUARD_IP,
+    }
+}
+
+/// What the map says of an attachment; `bridge` is the index of its bridge, or 0.
+fn value(slot: u32, pacer: u32, entry: Option<&Entry>, bridge: u32, sets: Sets) -> Attachment {
+    let mut attachment = Attachment {
+        slot,
+        pacer,
+        generation: sets.generation,
+        ingress: sets.ingress,
+        egress: sets.egress,
+        ..Attachment::default()
+    };
+    let Some(entry) = entry else { return attachment };
+    for address in &entry.addresses {
+        match address {
+            std::net::IpAddr::V4(v4) if attachment.v4 == [0; 4] => attachment.v4 = v4.octets(),
+            std::net::IpAddr::V6(v6) if attachment.v6 == [0; 16] => attachment.v6 = v6.octets(),
+            _ => {}
+        }
+    }
+    attachment.mac = entry.mac.0;
+    attachment.bridge = bridge;
+    attachment.flags = checks(entry.checks)
+        | if allowed(entry).is_empty() { 0 } else { flag::ALLOWED }
+        | if entry.isolated { flag::ISOLATED } else { 0 }
+        | if entry.paced { flag::PACED } else { 0 };
+    attachment
+}
+
+/// What it may send from besides the first address of each family.
+fn allowed(entry: &Entry) -> std::collections::BTreeSet<ipnet::IpNet> {
+    let further = |v4: bool| entry.addresses.iter().filter(move |address| address.is_ipv4() == v4).skip(1).map(|address| ipnet::IpNet::from(*address));
+    entry.allowed.iter().copied().chain(further(true)).chain(further(false)).collect()
+}
+
 impl Bpf {
-    /// Counts a link under this slot, and paces what comes in by it at another one. A slot that no link had starts at zero; one that
-    /// moves to another link (the veth was made again) goes on counting, and the former one is forgotten.
-    pub fn put_attachment(&mut self, link: &str, ifindex: u32, slot: u32, pacer: u32) -> Result<(), BpfError> {
+    /// Counts a link under this slot, lets policy and guards know who it is, and paces what comes in by it at another one. A slot that no link had starts at
+    /// zero; one that moves to another link (the veth was made again) goes on counting, and the former one is forgotten.
+    pub fn put_attachment(
+        &mut self,
+        link: &str,
+        ifindex: u32,
+        slot: u32,
+        pacer: u32,
+        entry: Option<&Entry>,
+        bridge: u32,
+    ) -> Result<(), BpfError> {
         let behind = pacer != NO_PACER && !self.takes_redirected;
-        let attachment = Attachment { slot, pacer: if behind { pacer | BEHIND } else { pacer } };
-        let former = self.on("let the programs know an interface")?.maps.attachments.ifindex_of(slot);
-        if behind || [Some(ifindex), former].into_iter().flatten().filter_map(|link| self.attachment(link)).any(Attachment::is_paced_behind)
+        let path = self.on("let the programs know an interface")?;
+        let sets = path.sets.get(&slot).copied().unwrap_or_default();
+        let attachment = value(slot, if behind { pacer | BEHIND } else { pacer }, entry, bridge, sets);
+        let former = path.maps.attachments.ifindex_of(slot);
+        if behind || [Some(ifindex), former].into_iter().flatten().filter_map(|link| self.attachment(link)).any(|attachment| attachment.is_paced_behind())
         {
             let block = self.prepare_anchor()?.from_container;
             let tc = &mut self.on("lead packets to a pacer")?.tc;
@@ -27,6 +81,12 @@ impl Bpf {
             })?;
         }
         let maps = &mut self.on("let the programs know an interface")?.maps;
+        if let Some(former) = former.filter(|former| *former != ifindex) {
+            maps.places.remove(slot, former)?;
+        }
+        if let Some(entry) = entry {
+            maps.places.put(slot, ifindex, &entry.addresses, allowed(entry))?;
+        }
         match former {
             Some(former) if former == ifindex => {
                 if maps.attachments.get(ifindex) == Some(attachment) {
@@ -56,7 +116,20 @@ impl Bpf {
                 .remove_pacer(block, attachment.slot)
                 .map_err(|refusal| BpfError::new(format!("run `tc filter del block {block}`"), refusal.into()))?;
         }
+        if let Some(attachment) = path.maps.attachments.get(ifindex) {
+            path.maps.places.remove(attachment.slot, ifindex)?;
+        }
         path.maps.attachments.remove(ifindex)
+    }
+
+    /// Whether the programs know an interface as this entry says.
+    pub fn knows_as(&self, ifindex: u32, entry: &Entry, bridge: u32) -> bool {
+        let Ok(path) = &self.path else { return false };
+        path.maps.attachments.get(ifindex).is_some_and(|known| {
+            let sets = path.sets.get(&known.slot).copied().unwrap_or_default();
+            known == value(known.slot, known.pacer, Some(entry), bridge, sets)
+                && path.maps.places.has(known.slot, ifindex, &entry.addresses, &allowed(entry))
+        })
     }
 
     /// Forgets the interface that has this slot, though it has gone: the next one counts from zero. None is no error.

@@ -4,11 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use netd_abi::maps::{ATTACHMENTS, COUNTERS, DROPS};
-use netd_abi::{Attachment, Counters, Direction, MapSpec, Why};
+use netd_abi::flow::{Flow, FlowKey};
+use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, FLOWS, HAPPENED, NEW_FLOWS, REASONS, RULE_HITS};
+use netd_abi::{Attachment, Counters, Direction, Happened, MapSpec, Why};
 
+use netd_core::policy::book::steps::Sets;
+
+use super::laws::Laws;
 use super::older::OlderCounters;
 use super::pins::{self, Pins};
+use super::places::Places;
+use super::reasons::Reasons;
+use super::switch::Switch;
 use super::{BpfError, Cause, older};
 
 /// All maps, each with what older layouts of it left.
@@ -19,6 +26,21 @@ pub(crate) struct Maps {
     pub(crate) counters: CounterArray,
     /// Per reason and direction.
     pub(crate) drops: CounterArray,
+    /// Per rule.
+    pub(crate) hits: CounterArray,
+    /// Per attachment, direction and reason.
+    pub(crate) reasons: Reasons,
+    /// What rule sets and addresses say.
+    pub(crate) laws: Laws,
+    /// Who is where.
+    pub(crate) places: Places,
+    /// What the programs gave up.
+    pub(crate) happened: PerCpuArray<MapData, u64>,
+    /// Flows, to be counted.
+    pub(crate) flows: [HashMap<MapData, FlowKey, Flow>; 2],
+    /// What holds for all programs.
+    pub(crate) switch: Switch,
+    ids: BTreeSet<u32>,
 }
 
 impl Maps {
@@ -34,28 +56,50 @@ impl Maps {
             }
             pins::remove(&path)?;
         }
-        Ok(Self { attachments, counters: CounterArray::open(pins, &COUNTERS)?, drops: CounterArray::open(pins, &DROPS)? })
+        let ids = netd_abi::MAPS.iter().map(|spec| number(&pins.map(spec))).collect::<Result<_, _>>()?;
+        Ok(Self {
+            attachments,
+            counters: CounterArray::open(pins, &COUNTERS)?,
+            drops: CounterArray::open(pins, &DROPS)?,
+            hits: CounterArray::open(pins, &RULE_HITS)?,
+            reasons: Reasons::open(&pins.map(&REASONS))?,
+            laws: Laws::open(pins)?,
+            places: Places::open(pins)?,
+            happened: typed(&pins.map(&HAPPENED))?,
+            flows: [typed(&pins.map(&FLOWS))?, typed(&pins.map(&NEW_FLOWS))?],
+            switch: Switch::open(&pins.map(&CONFIG))?,
+            ids,
+        })
     }
 
     /// The kernel's numbers of all maps that programs use.
     pub(crate) fn ids(&self) -> BTreeSet<u32> {
-        [self.attachments.id, self.counters.id, self.drops.id].into()
+        self.ids.clone()
+    }
+
+    /// How many flows there are, and how often what [`Happened`] says happened.
+    pub(crate) fn flow_count(&self) -> [u64; 2] {
+        self.flows.each_ref().map(|flows| flows.keys().filter(Result::is_ok).count() as u64)
+    }
+
+    /// How often something happened.
+    pub(crate) fn happened(&self, what: Happened) -> Result<u64, BpfError> {
+        let values = self.happened.get(&what.number(), 0);
+        let values = values.map_err(|error| BpfError::new("read the map HAPPENED".to_owned(), error.into()))?;
+        Ok(values.iter().sum())
     }
 }
 
 /// Map `ATTACHMENTS`. The daemon alone writes it, so that what it last read or wrote is kept beside it.
 pub(crate) struct Attachments {
     map: HashMap<MapData, u32, Attachment>,
-    id: u32,
     known: BTreeMap<u32, Attachment>,
     ifindexes: BTreeMap<u32, u32>,
 }
 
 impl Attachments {
     fn open(path: &Path) -> Result<Self, BpfError> {
-        let (map, id) = open(path)?;
-        let map = HashMap::try_from(map).map_err(|error| opening(path, error))?;
-        let mut opened = Self { map, id, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
+        let mut opened = Self { map: typed(path)?, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
         opened.read()?;
         Ok(opened)
     }
@@ -71,6 +115,17 @@ impl Attachments {
     /// What this interface is, as last read or written.
     pub(crate) fn get(&self, ifindex: u32) -> Option<Attachment> {
         self.known.get(&ifindex).copied()
+    }
+
+    /// What each slot's entry says of policy.
+    pub(crate) fn sets(&self) -> BTreeMap<u32, Sets> {
+        let sets = |attachment: &Attachment| Sets {
+            generation: attachment.generation,
+            ingress: attachment.ingress,
+            egress: attachment.egress,
+        };
+        let all = self.known.values().map(|attachment| (attachment.slot, sets(attachment)));
+        all.filter(|(_, sets)| *sets != Sets::default()).collect()
     }
 
     /// Which interface has this slot.
@@ -111,7 +166,6 @@ impl Attachments {
 /// A map of counters: what the programs count now, and what those of an older layout counted.
 pub(crate) struct CounterArray {
     map: PerCpuArray<MapData, Counters>,
-    id: u32,
     name: &'static str,
     older: Vec<OlderCounters>,
     cpus: usize,
@@ -120,14 +174,13 @@ pub(crate) struct CounterArray {
 impl CounterArray {
     fn open(pins: &Pins, spec: &MapSpec) -> Result<Self, BpfError> {
         let path = pins.map(spec);
-        let (map, id) = open(&path)?;
-        let map = PerCpuArray::try_from(map).map_err(|error| opening(&path, error))?;
+        let map = typed(&path)?;
         let cpus = aya::util::nr_cpus().map_err(|(file, error)| BpfError::new(format!("read {file}"), error.into()))?;
         let mut older = Vec::new();
         for path in pins.older(spec)? {
             older.extend(known(OlderCounters::open(&path, cpus))?);
         }
-        Ok(Self { map, id, name: spec.name, older, cpus })
+        Ok(Self { map, name: spec.name, older, cpus })
     }
 
     /// The sum over all CPUs at this place.
@@ -164,11 +217,16 @@ fn known<T>(older: Result<T, BpfError>) -> Result<Option<T>, BpfError> {
     }
 }
 
-/// The map pinned here, and the kernel's number of it.
-fn open(path: &Path) -> Result<(Map, u32), BpfError> {
+/// The map pinned here, as what it is.
+pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(path: &Path) -> Result<T, BpfError> {
     let data = MapData::from_pin(path).map_err(|error| opening(path, error))?;
-    let id = data.info().map_err(|error| opening(path, error))?.id();
-    Ok((Map::from_map_data(data).map_err(|error| opening(path, error))?, id))
+    Map::from_map_data(data).and_then(T::try_from).map_err(|error| opening(path, error))
+}
+
+/// The kernel's number of the map pinned here.
+fn number(path: &Path) -> Result<u32, BpfError> {
+    let data = MapData::from_pin(path).map_err(|error| opening(path, error))?;
+    Ok(data.info().map_err(|error| opening(path, error))?.id())
 }
 
 fn opening(path: &Path, error: MapError) -> BpfError {
@@ -176,7 +234,7 @@ fn opening(path: &Path, error: MapError) -> BpfError {
 }
 
 /// Whether the kernel says that there is no such entry.
-fn is_absent(error: &MapError) -> bool {
+pub(super) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound | MapError::ElementNotFound => true,
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),

@@ -54,9 +54,9 @@ impl Program {
         Ok(Self { fd, id: info.id(), maps: maps.into_iter().collect() })
     }
 
-    /// Whether it works on these maps and no others of ours: a program whose maps' pins were lost counts where nobody reads.
-    pub(crate) fn works_on(&self, maps: &BTreeSet<u32>) -> bool {
-        self.maps == *maps
+    /// The kernel's numbers of the maps that it works on, those without a pin among them.
+    pub(crate) fn maps(&self) -> &BTreeSet<u32> {
+        &self.maps
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn attachments(path: &Path) -> Result<Vec<(u32, Attachment)>, BpfErro
         if let Some(value) = map.get(ifindex)? {
             let slot = bytes(&value, 0).map_or(0, u32::from_ne_bytes);
             let pacer = bytes(&value, 4).map_or(0, u32::from_ne_bytes);
-            all.push((ifindex, Attachment { slot, pacer }));
+            all.push((ifindex, Attachment { slot, pacer, ..Attachment::default() }));
         }
     }
     Ok(all)

@@ -149,7 +149,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), BpfError> {
 fn fits(info: &MapInfo, spec: &MapSpec) -> bool {
     let kind = match spec.kind {
         MapKind::Hash => MapType::Hash,
+        MapKind::LruHash => MapType::LruHash,
+        MapKind::PerCpuHash => MapType::PerCpuHash,
+        MapKind::Array => MapType::Array,
         MapKind::PerCpuArray => MapType::PerCpuArray,
+        MapKind::Lpm => MapType::LpmTrie,
+        MapKind::Ring => MapType::RingBuf,
     };
     info.map_type().is_ok_and(|found| found == kind)
         && (info.key_size(), info.value_size(), info.max_entries()) == (spec.key, spec.value, spec.entries)

@@ -19,7 +19,7 @@ pub struct Unsupported {
 }
 
 /// Without any of these nothing is counted, and policies cannot be enforced.
-const NOTHING_COUNTED: &str = "containers are connected, nothing is counted";
+const NOTHING_COUNTED: &str = "containers are connected, nothing is counted, and policies are refused";
 
 /// Tries what the programs need: a place for pins, the right to load, the types of program and maps.
 pub(crate) fn probe(object: &[u8], pins: &Path) -> Result<(), Unsupported> {
@@ -35,8 +35,14 @@ pub(crate) fn probe(object: &[u8], pins: &Path) -> Result<(), Unsupported> {
         }
         Err(error) => return Err(missing(format!("{} ({error})", place.display()), "mount -t bpf bpf /sys/fs/bpf, then restart netd")),
     }
-    for (name, kind) in [("BPF hash maps", MapType::Hash), ("BPF per-CPU arrays", MapType::PerCpuArray)] {
-        answer(name, "4.6, and CAP_BPF", aya::sys::is_map_supported(kind).map_err(|error| error.io_error.to_string()))?;
+    for (name, kind, since) in [
+        ("BPF hash maps", MapType::Hash, "4.6, and CAP_BPF"),
+        ("BPF per-CPU arrays", MapType::PerCpuArray, "4.6, and CAP_BPF"),
+        ("BPF LRU hash maps", MapType::LruHash, "4.10, and CAP_BPF"),
+        ("BPF prefix maps", MapType::LpmTrie, "4.11, and CAP_BPF"),
+        ("BPF ring buffers", MapType::RingBuf, "5.8, and CAP_BPF"),
+    ] {
+        answer(name, since, aya::sys::is_map_supported(kind).map_err(|error| error.io_error.to_string()))?;
     }
     let classifier = aya::sys::is_program_supported(ProgramType::SchedClassifier).map_err(|error| error.to_string());
     answer("BPF programs on tc", "4.1, and CAP_BPF with CAP_NET_ADMIN", classifier)

@@ -153,6 +153,30 @@ impl Kernel for FakeKernel {
         None
     }
 
+    fn reasons(&mut self, _slot: u32) -> Vec<ReasonView> {
+        Vec::new()
+    }
+
+    fn policy_numbers(&mut self) -> Option<u32> {
+        self.world().host.features.datapath.then_some(0)
+    }
+
+    fn hold_policy(&mut self, _entries: &[Write]) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn inform(&mut self, _hosts: &BTreeSet<IpAddr>, _published: Option<&BTreeSet<Publish>>, _fast_path: bool) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn hits(&mut self, _rule: u32) -> Traffic {
+        Traffic::default()
+    }
+
+    fn tables(&mut self, _book: Fill) -> Tables {
+        Tables::default()
+    }
+
     fn health(&mut self) -> Health {
         Health { troubles: self.world().troubles.clone(), ..Health::default() }
     }
@@ -310,11 +334,11 @@ impl World {
                 Some(bridge) => bridge.promiscuous = *on,
                 None => return errno(libc::ENODEV),
             },
-            Op::AddSlot(_, _, Some(ifb)) if !objects.ifbs.contains_key(ifb) => return errno(libc::ENODEV),
-            Op::AddSlot(link, slot, ifb) => match objects.veths.get_mut(link) {
+            Op::AddSlot(_, _, Some(ifb), _) if !objects.ifbs.contains_key(ifb) => return errno(libc::ENODEV),
+            Op::AddSlot(link, slot, ifb, entry) => match objects.veths.get_mut(link) {
                 Some(veth) => {
                     objects.left_slots.remove(slot);
-                    (veth.slot, veth.from_container) = (Some(*slot), ifb.clone());
+                    (veth.slot, veth.from_container, veth.entry) = (Some(*slot), ifb.clone(), entry.clone());
                 }
                 None => return errno(libc::ENODEV),
             },
@@ -333,6 +357,8 @@ impl World {
             Op::Release(port) => {
                 objects.reservations.remove(port);
             }
+            // Verdicts are no objects.
+            Op::Enforce(_) => {}
             Op::FlushPort { .. } | Op::FlushAddress(..) | Op::Announce { .. } => {}
         }
         Ok(())
@@ -380,6 +406,7 @@ impl World {
             hairpin: false,
             on_blocks: false,
             slot: None,
+            entry: None,
             peer: Some(peer),
             ..veth.clone()
         };

@@ -66,6 +66,8 @@ pub(crate) fn host(socket: &mut Rtnetlink, features: Features) -> Result<Host, K
     Ok(Host {
         uplinks,
         taken,
+        addresses: addresses.iter().map(|address| address.net.addr()).collect(),
+        name: hostname(),
         foreign_links: foreign.into_values().map(|(_, name)| name).collect(),
         ephemeral: ephemeral(),
         seed: seed(),
@@ -109,13 +111,17 @@ fn ephemeral() -> (u16, u16) {
     ports.next().zip(ports.next()).unwrap_or(EPHEMERAL)
 }
 
+fn hostname() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// The first 64 bits of machine-id(5), 128 random bits in hexadecimal; the host name stands in for it where there is none.
 fn seed() -> u64 {
     let id = fs::read_to_string("/etc/machine-id").ok().and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok());
     id.unwrap_or_else(|| {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = hostname();
         // FNV-1a (Fowler, Noll, Vo): spread, not secret.
-        name.trim().bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     })
 }
 

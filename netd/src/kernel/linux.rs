@@ -2,19 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::Path,
 };
 
-use netd_abi::attachment::{BEHIND, NO_PACER};
+use netd_abi::{
+    Direction, Why,
+    attachment::{BEHIND, NO_PACER},
+};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
+    firewall::{Element, element::Publish},
     host::{Features, Found, Host},
     objects::{Address, Bucket, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
     op::Op,
+    policy::book::{Fill, steps::Write},
 };
 
 use super::{
-    ApplyError, Health, Holder, Kernel, KernelError, Look, News, ObserveError, address,
+    ApplyError, Health, Holder, Kernel, KernelError, Look, News, ObserveError, Tables, address,
     announce::Announcer,
     conntrack::{self, Conntrack},
     delete,
@@ -90,8 +96,19 @@ impl LinuxKernel {
                 self.nft.put_table()
             }
             Op::DelTable => self.nft.delete_table(),
-            Op::AddElement(element) => self.nft.add(std::slice::from_ref(element)).inspect(|()| self.conntrack.published(element)),
-            Op::DelElement(element) => self.nft.delete(std::slice::from_ref(element)).inspect(|()| self.conntrack.withdrawn(element)),
+            Op::AddElement(element) => {
+                if let Element::Publish(publish) = element {
+                    self.bpf.publish(publish).map_err(bpf)?;
+                }
+                self.nft.add(std::slice::from_ref(element)).inspect(|()| self.conntrack.published(element))
+            }
+            Op::DelElement(element) => {
+                self.nft.delete(std::slice::from_ref(element)).inspect(|()| self.conntrack.withdrawn(element))?;
+                match element {
+                    Element::Publish(publish) => self.bpf.withdraw(publish).map_err(bpf),
+                    _ => Ok(()),
+                }
+            }
 
             Op::AddNetns(path) => {
                 self.made.note(path)?;
@@ -142,11 +159,14 @@ impl LinuxKernel {
 
             Op::PutFilters => self.bpf.put_filters().map_err(bpf),
             Op::DelFilters => self.bpf.remove().map_err(bpf),
-            Op::AddSlot(link, slot, ifb) => {
+            Op::AddSlot(link, slot, ifb, entry) => {
                 let index = self.number(link)?;
                 let pacer = ifb.as_ref().map(|ifb| self.number(ifb)).transpose()?.unwrap_or(NO_PACER);
-                self.bpf.put_attachment(link.as_str(), index, *slot, pacer).map_err(bpf)
+                let bridge = entry.as_ref().and_then(|entry| entry.bridge.clone());
+                let bridge = bridge.map(|bridge| self.number(&bridge)).transpose()?.unwrap_or(0);
+                self.bpf.put_attachment(link.as_str(), index, *slot, pacer, entry.as_deref(), bridge).map_err(bpf)
             }
+            Op::Enforce(steps) => self.bpf.enforce(steps).map_err(bpf),
             Op::DelSlot(slot) => self.bpf.remove_slot(*slot).map_err(bpf),
             Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
             Op::SetBucket(name, bucket) => {
@@ -310,6 +330,13 @@ impl LinuxKernel {
             let known = if is_all { all.get(&index).copied() } else { self.bpf.attachment(index) };
             let Some(attachment) = known else { continue };
             veth.slot = Some(attachment.slot);
+            let wish = wanted.veths.get(name).and_then(|wish| wish.entry.as_ref());
+            veth.entry = wish
+                .filter(|wish| {
+                    let bridge = wish.bridge.as_ref().and_then(|bridge| numbers.get(bridge).copied().or_else(|| link::number(&self.rtnetlink, bridge).ok()));
+                    self.bpf.knows_as(index, wish, bridge.unwrap_or(0))
+                })
+                .cloned();
             let pacer = if attachment.is_paced_behind() {
                 let filters = match &mut behind {
                     Some(filters) => filters,
@@ -407,6 +434,54 @@ impl Kernel for LinuxKernel {
     fn counters(&mut self, slot: u32) -> Option<view::Counters> {
         let [from, to] = self.bpf.counters(slot).ok()?;
         Some(view::Counters { from: traffic(&from), to: traffic(&to) })
+    }
+
+    fn reasons(&mut self, slot: u32) -> Vec<view::ReasonView> {
+        let all = self.bpf.reasons_of(slot).unwrap_or_default();
+        let shown = |(direction, why, counters): (Direction, Why, netd_abi::Counters)| view::ReasonView {
+            direction: match direction {
+                Direction::FromContainer => "from",
+                Direction::ToContainer => "to",
+            }
+            .to_owned(),
+            verdict: if why.is_made() { "made" } else { why.verdict().name() }.to_owned(),
+            reason: why.name().to_owned(),
+            counted: traffic(&counters),
+        };
+        all.into_iter().map(shown).collect()
+    }
+
+    fn policy_numbers(&mut self) -> Option<u32> {
+        self.bpf.is_on().then(|| self.bpf.highest_number().unwrap_or(0))
+    }
+
+    fn hold_policy(&mut self, entries: &[Write]) -> Result<(), KernelError> {
+        if !self.bpf.is_on() {
+            return Ok(());
+        }
+        let changed = self.bpf.hold_only(entries.iter().copied()).map_err(bpf)?;
+        tracing::debug!(changed, "policy maps hold what they should");
+        self.bpf.rejudge().map_err(bpf)
+    }
+
+    fn inform(&mut self, hosts: &BTreeSet<IpAddr>, published: Option<&BTreeSet<Publish>>, fast_path: bool) -> Result<(), KernelError> {
+        if !self.bpf.is_on() {
+            return Ok(());
+        }
+        self.bpf
+            .set_hosts(hosts)
+            .and_then(|()| published.map_or(Ok(()), |published| self.bpf.set_published(published.iter())))
+            .and_then(|()| self.bpf.set_fast_path(fast_path))
+            .map_err(bpf)
+    }
+
+    fn hits(&mut self, rule: u32) -> view::Traffic {
+        self.bpf.hits(rule).map(|counters| traffic(&counters)).unwrap_or_default()
+    }
+
+    fn tables(&mut self, book: Fill) -> Tables {
+        let events = self.bpf.happened().unwrap_or_default();
+        Tables { fill: self.bpf.fills(book), events: events.into_iter().map(|(what, times)| (what.name(), times)).collect() }
     }
 
     fn health(&mut self) -> Health {

@@ -131,6 +131,7 @@ fn host_end(host: &mut Rtnetlink, link: &Seen, name_of: &BTreeMap<u32, IfName>) 
         hairpin: link.hairpin,
         on_blocks: false,
         slot: None,
+        entry: None,
         peer: None,
     }))
 }

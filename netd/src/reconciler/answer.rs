@@ -9,7 +9,7 @@ use netd_api::{
     view::{ContainerView, PlanView, PortState, PortView, Reconcile, Status, Trouble},
 };
 use netd_core::{
-    change::{Context, cni},
+    change::{Context, cni, policy},
     desired::{Change, Container, Desired, Edit},
     objects::Reservation,
     show,
@@ -96,7 +96,19 @@ impl<K: Kernel> Reconciler<K> {
                 self.kernel.settle();
                 Ok(Reply::Plan(PlanView { ops: plan.ops.iter().map(ToString::to_string).collect() }))
             }
-            Request::Cleanup | Request::CniDel(_) => Ok(Reply::Removed),
+            Request::Policies => Ok(Reply::Policies(self.policy_views())),
+            Request::Policy(name) => match self.policy_view(name) {
+                Some(view) => Ok(Reply::Policy(Box::new(view))),
+                None => Err(policy::find(&self.desired, name).err().unwrap_or_else(|| Fault::new(Code::NotFound, format!("there is no policy {name}")))),
+            },
+            Request::ApplyPolicies(files) if files.dry_run => Ok(Reply::PoliciesApplied(Box::new(self.preview(files)?))),
+            Request::ApplyPolicies(files) => Ok(Reply::PoliciesApplied(Box::new(self.applied(files, change)?))),
+            Request::Advise(name) => {
+                let container = self.find(name)?;
+                Ok(Reply::Advice(Box::new(self.advice(&container))))
+            }
+            Request::Flows(query) => Ok(Reply::Flows(Box::new(self.flows_view(query)?))),
+            Request::RemovePolicy(_) | Request::Cleanup | Request::CniDel(_) => Ok(Reply::Removed),
             Request::CniAdd(add) => {
                 let missing = || Fault::new(Code::NotFound, format!("{} has no interface {} any more", add.key.container, add.key.ifname));
                 Ok(Reply::CniAdded(Box::new(cni::added(&self.desired, &add.key, &self.host).ok_or_else(missing)?)))
@@ -107,7 +119,7 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
-    fn find(&self, name: &ContainerName) -> Result<std::sync::Arc<Container>, Fault> {
+    pub(super) fn find(&self, name: &ContainerName) -> Result<std::sync::Arc<Container>, Fault> {
         self.desired
             .find(name)
             .cloned()
@@ -132,6 +144,7 @@ impl<K: Kernel> Reconciler<K> {
         let mut view = show::container(&self.desired, container);
         for (shown, attachment) in view.attachments.iter_mut().zip(&container.attachments) {
             shown.counters = self.kernel.counters(attachment.slot);
+            shown.reasons = self.kernel.reasons(attachment.slot);
         }
         view.ports = view.ports.into_iter().map(|port| self.with_holder(port)).collect();
         view
@@ -175,7 +188,9 @@ impl<K: Kernel> Reconciler<K> {
             what: format!("published port {port} is held by {holder}"),
             hint: "it still leads to its container; stop the other, or withdraw the port (netctl unpublish)".to_owned(),
         }));
+        degraded.extend(self.policy_troubles());
         Status {
+            policy: self.policy_status(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),

@@ -9,7 +9,7 @@ use netd_api::{
 use tokio::sync::oneshot;
 
 use super::Settings;
-use crate::kernel::News;
+use crate::{kernel::News, observe::flows::RawFlow};
 
 /// So many requests and notifications may wait. A request takes a few milliseconds at most, so the last one waits for some seconds.
 const QUEUE: usize = 1024;
@@ -23,6 +23,13 @@ pub enum Event {
     KernelChanged(News),
     /// The settings were read anew.
     Reload(Settings),
+    /// What was seen of flows, and how much of it was lost so far.
+    Flows {
+        /// The records.
+        records: Vec<RawFlow>,
+        /// How many could not be told since the maps were made.
+        lost: u64,
+    },
     /// The daemon ends.
     Stop,
 }

@@ -12,6 +12,7 @@ use netd_core::{
     objects::{Ns, Objects, Reservation, Veth},
     op::Op,
     plan::{self, Plan},
+    policy::book::limit::TooLarge,
 };
 use tracing::{debug, warn};
 
@@ -32,6 +33,10 @@ pub(super) enum Refused {
     Apply(#[source] ApplyError),
     #[error("port {ports}/{protocol} is in use by {holder}")]
     PortTaken { protocol: Protocol, ports: PortRange, holder: String },
+    #[error("policies do not fit: {0}")]
+    Policy(TooLarge),
+    #[error("policies could not be made true")]
+    Policing(#[source] KernelError),
     #[error("{path} is a network namespace already, and not one that netd made")]
     NetnsTaken { path: String },
 }
@@ -74,9 +79,18 @@ impl<K: Kernel> Reconciler<K> {
                 });
             }
         }
-        let result = self.follow(change, &looked_at, &bridges).and_then(|()| self.store.settle().map_err(Refused::Store));
-        if result.is_err() {
-            self.take_back(change, former);
+        let result = self
+            .enforce_before(change)
+            .and_then(|()| self.follow(change, &looked_at, &bridges))
+            .and_then(|()| self.store.settle().map_err(Refused::Store));
+        match &result {
+            Ok(()) => {
+                if let Err(error) = self.enforce_after(change) {
+                    warn!(error = &error as &dyn std::error::Error, "could not forget what a change left behind; it is tried again");
+                    self.survey.retry();
+                }
+            }
+            Err(_) => self.take_back(change, former),
         }
         self.kernel.settle();
         result
@@ -193,6 +207,10 @@ impl<K: Kernel> Reconciler<K> {
             // The next start finds the wish that was refused and makes it true, or fails at it again and says so.
             warn!(error = &error as &dyn std::error::Error, "could not take a refused change out of the store");
         }
+        if let Err(error) = self.enforce_before(&back) {
+            warn!(error = &error as &dyn std::error::Error, "could not take policies back; it will be tried again");
+            self.survey.retry();
+        }
         match self.compare(&back, &made) {
             Ok((wanted, observed)) => {
                 let mut plan: Plan = plan::plan(&wanted, &observed);
@@ -211,6 +229,10 @@ impl<K: Kernel> Reconciler<K> {
                 warn!(error = &error as &dyn std::error::Error, "could not look at what to take back; it will be tried again");
                 self.survey.retry();
             }
+        }
+        if let Err(error) = self.enforce_after(&back) {
+            warn!(error = &error as &dyn std::error::Error, "could not forget what a refused change left behind; it will be tried again");
+            self.survey.retry();
         }
     }
 }

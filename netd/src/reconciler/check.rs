@@ -102,7 +102,7 @@ fn words(op: &Op) -> Option<String> {
         Op::DelElement(_) => Some("a firewall element leads elsewhere".to_owned()),
         Op::Reserve(port) => Some(format!("the host port {port} is not held")),
         // What is said to people, and what follows from another step.
-        Op::SetAlias(..) | Op::Announce { .. } | Op::FlushPort { .. } | Op::FlushAddress(..) => None,
+        Op::Enforce(_) | Op::SetAlias(..) | Op::Announce { .. } | Op::FlushPort { .. } | Op::FlushAddress(..) => None,
         // Nothing of an attachment that is wanted has to go.
         Op::DelTable | Op::DelFilters | Op::DelNetns(_) | Op::DelSlot(_) | Op::Release(_) => None,
     }

@@ -31,7 +31,13 @@ fn tried(request: &Request) -> String {
             format!("cannot check {} by {} in CNI network {}", check.key.container, check.key.ifname, check.key.config)
         }
         Request::CniStatus(status) => format!("cannot say whether CNI network {} is ready", status.config),
-        Request::Status
+        Request::ApplyPolicies(_) => "cannot apply policies".to_owned(),
+        Request::RemovePolicy(name) => format!("cannot remove policy {name}"),
+        Request::Policies
+        | Request::Policy(_)
+        | Request::Advise(_)
+        | Request::Flows(_)
+        | Request::Status
         | Request::Networks
         | Request::Network(_)
         | Request::Containers
@@ -52,6 +58,9 @@ pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
             .hint(format!("choose another name, or adopt it under one (netctl container attach NAME --netns {path})")),
         Refused::Store(error) => Fault::new(Code::Store, format!("{tried}: {}", chain(&error)))
             .hint("nothing was changed; make room or mend the disk, then try again"),
+        Refused::Policy(error) => too_large(&format!("{tried}: {error}")),
+        Refused::Policing(error) => Fault::new(Code::Kernel, format!("{tried}: policies could not be made true: {error}"))
+            .hint("the former policies hold; see `netctl status`"),
         Refused::Observe(error) => {
             Fault::new(Code::Kernel, format!("{tried}: {}", chain(&error))).hint("nothing was changed; see `netctl status`")
         }
@@ -60,6 +69,11 @@ pub(super) fn refused(request: &Request, refused: Refused) -> Fault {
             Fault::new(code, format!("{tried}: {}", chain(&error))).hint(hint)
         }
     }
+}
+
+/// Policies that do not fit.
+pub(super) fn too_large(what: &str) -> Fault {
+    Fault::new(Code::TooLarge, what).hint("nothing was applied, the former policies hold; say the same with fewer rules or ranges")
 }
 
 /// Refusals of the kernel that a user can do something about.

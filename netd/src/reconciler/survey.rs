@@ -161,6 +161,7 @@ impl<K: Kernel> Reconciler<K> {
         self.host = self.kernel.host()?;
         self.note_absence();
         let (plan, observed, wanted) = self.plan_everything()?;
+        let informed = self.inform(&wanted);
         let originals = plan::remember(&plan, &observed, &wanted, |sysctl| self.desired.originals().contains_key(sysctl));
         let plan = if originals.edits.is_empty() {
             plan
@@ -173,6 +174,9 @@ impl<K: Kernel> Reconciler<K> {
             self.plan_everything()?.0
         };
         let (done, mut failed) = self.carry_on(&plan, reason);
+        if let Err(error) = informed {
+            failed.push(chain(&error));
+        }
         if failed.is_empty()
             && let Err(error) = self.forget_given_back()
         {

@@ -68,7 +68,7 @@ impl Stage {
     /// The same with disks of its own.
     fn daemon_on(&self, disks: &Disks, kernel: FakeKernel) -> Reconciler<FakeKernel> {
         let (store, desired) = Store::open_on(&self.disk.path().join("state"), &self.disk.path().join("run"), "boot-1", disks).unwrap();
-        let settings = Settings { pools: Vec::new(), check_every: std::time::Duration::from_secs(30) };
+        let settings = Settings::default();
         let mut daemon = Reconciler::new(kernel, store, desired, settings, Queue::at(self.disk.path().join("queue")));
         daemon.reconcile(&Reason::Start);
         assert!(daemon.survey.last.as_ref().unwrap().failed.is_empty(), "{:?}", daemon.survey.last);

@@ -13,6 +13,7 @@ use axum::{
 use netd_api::{
     fault::{Code, Fault},
     message::{Reply, Request},
+    policy::PolicyFiles,
 };
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -47,6 +48,7 @@ pub(super) fn router(asker: &Asker, limits: Limits) -> Router {
         let mut known = Vec::new();
         for route in ROUTES.iter().filter(|route| route.path == path) {
             let asker = asker.clone();
+            let limits = Limits { body: route.takes.as_ref().and_then(|body| body.most).unwrap_or(limits.body), ..limits };
             let serve = move |Extension(caller): Extension<Caller>, names, RawQuery(query), body: Body| async move {
                 let given = match collect(names, query, body, limits).await {
                     Ok(given) => given,
@@ -170,7 +172,14 @@ fn changed(request: &Request) -> Option<(&'static str, String)> {
         | Request::Containers
         | Request::Container(_)
         | Request::Ports(_)
+        | Request::Policies
+        | Request::Policy(_)
+        | Request::Advise(_)
+        | Request::Flows(_)
         | Request::Plan => return None,
+        Request::ApplyPolicies(files) if files.dry_run => return None,
+        Request::ApplyPolicies(files) => ("policies applied", file_names(files)),
+        Request::RemovePolicy(name) => ("policy removed", name.to_string()),
         Request::CreateNetwork(spec) => ("network created", spec.name.to_string()),
         Request::RemoveNetwork(name) => ("network removed", name.to_string()),
         Request::PruneNetworks => ("unused networks removed", String::new()),
@@ -189,6 +198,16 @@ fn changed(request: &Request) -> Option<(&'static str, String)> {
     })
 }
 
+/// The files' names, as many and as much of each as a line of the log can take.
+fn file_names(files: &PolicyFiles) -> String {
+    const MOST: usize = 8;
+    let mut names: Vec<String> = files.files.iter().take(MOST).map(|file| file.name.chars().take(80).collect()).collect();
+    if files.files.len() > MOST {
+        names.push(format!("and {} more", files.files.len() - MOST));
+    }
+    names.join(", ")
+}
+
 fn shown(route: &Route, reply: Reply) -> Response {
     let status = StatusCode::from_u16(route.status).unwrap_or(StatusCode::OK);
     match reply {
@@ -204,6 +223,11 @@ fn shown(route: &Route, reply: Reply) -> Response {
         Reply::CniChecked(checked) => (status, Json(checked)).into_response(),
         Reply::CniReadiness(readiness) => (status, Json(readiness)).into_response(),
         Reply::CniCollected(collected) => (status, Json(collected)).into_response(),
+        Reply::Policies(policies) => (status, Json(policies)).into_response(),
+        Reply::PoliciesApplied(applied) => (status, Json(applied)).into_response(),
+        Reply::Policy(policy) => (status, Json(policy)).into_response(),
+        Reply::Advice(advice) => (status, Json(advice)).into_response(),
+        Reply::Flows(flows) => (status, Json(flows)).into_response(),
         Reply::Removed => StatusCode::NO_CONTENT.into_response(),
     }
 }

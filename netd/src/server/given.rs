@@ -4,6 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use axum::body::Bytes;
 use netd_api::fault::{Code, Fault};
+use netd_core::suggest::nearest;
 use serde::de::DeserializeOwned;
 
 use crate::suggest;
@@ -36,6 +37,20 @@ impl Given {
         found.map(|(_, value)| value.parse()).transpose().map_err(bad)
     }
 
+    /// A word of the query that must be there.
+    pub(super) fn needed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<T, Fault> {
+        self.word(key)?.ok_or_else(|| bad(format!("the query lacks the word `{key}`")).hint(format!("write it behind the path: ?{key}=…")))
+    }
+
+    /// A word of the query that is a number.
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, Fault> {
+        let Some(text) = self.word::<String>(key)? else {
+            return Ok(None);
+        };
+        let wrong = || bad(format!("`{key}` in the query is no whole number: {:?}", text.chars().take(80).collect::<String>()));
+        text.parse().map(Some).map_err(|_| wrong().hint(format!("write it as ?{key}=0, up to {}", u64::MAX)))
+    }
+
     /// The body, as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         if self.body.is_empty() {
@@ -53,7 +68,7 @@ impl Given {
     pub(super) fn only(&self, words: &[&str], body: bool) -> Result<(), Fault> {
         for (at, (word, _)) in self.query.iter().enumerate() {
             if !words.contains(&word.as_str()) {
-                let hint = match (suggest::nearest(word, words.iter().copied()), words) {
+                let hint = match (nearest(word, words.iter().copied()), words) {
                     (Some(near), _) => format!("did you mean `{near}`?"),
                     (None, []) => "this path takes no query".to_owned(),
                     (None, known) => format!("this path takes {}", known.join(", ")),

@@ -43,7 +43,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     for word in route.query {
         let schema = (word.schema)(generator);
-        parameters.push(json!({ "name": word.name, "in": "query", "required": false, "description": word.about, "schema": schema }));
+        parameters.push(json!({ "name": word.name, "in": "query", "required": word.needed, "description": word.about, "schema": schema }));
     }
     let done = match route.gives {
         Some(schema) => answer("Done.", &json!(schema(generator))),

@@ -3,8 +3,10 @@
 use netd_api::{
     cni::{CniAdd, CniAdded, CniCheck, CniChecked, CniCollected, CniGc, CniKey, CniReadiness, CniStatus},
     fault::Fault,
+    flow::{FlowQuery, FlowsView},
     message::Request,
     names::{ContainerName, IfName},
+    policy::{Advice, FILES_MOST, FlowVerdict, PoliciesApplied, PolicyFiles, PolicyName, PolicyView},
     publish::PublishSpec,
     spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
     view::{Cleanup, ContainerView, NetworkView, PlanView, PortView, Status},
@@ -39,6 +41,18 @@ pub(super) struct Word {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) schema: SchemaOf,
+    /// Whether it must be there.
+    pub(super) needed: bool,
+}
+
+impl Word {
+    const fn new(name: &'static str, about: &'static str, schema: SchemaOf) -> Self {
+        Self { name, about, schema, needed: false }
+    }
+
+    const fn needed(self) -> Self {
+        Self { needed: true, ..self }
+    }
 }
 
 /// A body that must be there.
@@ -46,6 +60,8 @@ pub(super) struct Body {
     pub(super) schema: SchemaOf,
     /// JSON text.
     pub(super) example: &'static str,
+    /// How many bytes it may have; none: as many as bodies may in general.
+    pub(super) most: Option<usize>,
 }
 
 impl Route {
@@ -77,7 +93,13 @@ impl Route {
     }
 
     const fn takes(self, schema: SchemaOf, example: &'static str) -> Self {
-        let takes = Some(Body { schema, example });
+        let takes = Some(Body { schema, example, most: None });
+        Self { takes, ..self }
+    }
+
+    /// The same for a body that may be as large as this.
+    const fn takes_up_to(self, most: usize, schema: SchemaOf, example: &'static str) -> Self {
+        let takes = Some(Body { schema, example, most: Some(most) });
         Self { takes, ..self }
     }
 
@@ -100,6 +122,18 @@ const ADD: &str = r#"{
     "publish": ["8080:80"],
     "bandwidth": {"egress": {"bits_per_second": 10000000}}
 }"#;
+
+/// A policy as Kubernetes has them.
+const FILES: &str = r#"{
+    "files": [{
+        "name": "db.yaml",
+        "text": "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: db\nspec:\n  podSelector:\n    matchLabels:\n      app: db\n  ingress: []\n"
+    }],
+    "dry_run": true
+}"#;
+
+const OF_CONTAINER: Word = Word::new("container", "Only those of this container.", schema::<ContainerName>);
+const POLICY_NAME: Word = Word::new("name", "The policy's name.", schema::<PolicyName>).needed();
 
 /// The table.
 pub(super) static ROUTES: &[Route] = &[
@@ -130,10 +164,10 @@ pub(super) static ROUTES: &[Route] = &[
         given.name("name").map(Request::Container)
     })
     .gives(200, schema::<ContainerView>),
-    Route::new("PATCH", "/v1/containers/{name}", "Changes labels or the namespace of a container.", |given| {
+    Route::new("PATCH", "/v1/containers/{name}", "Changes labels, the namespace or names of ports of a container.", |given| {
         Ok(Request::ChangeContainer(given.name("name")?, given.json()?))
     })
-    .takes(schema::<ContainerChange>, r#"{"labels": {"app": "shop", "old": null}}"#)
+    .takes(schema::<ContainerChange>, r#"{"labels": {"app": "shop", "old": null}, "ports": {"http": {"port": 80}}}"#)
     .gives(200, schema::<ContainerView>),
     Route::new("DELETE", "/v1/containers/{name}", "Removes a container with all its published ports.", |given| {
         given.name("name").map(Request::RemoveContainer)
@@ -146,11 +180,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("DELETE", "/v1/containers/{name}/attachments/{network}", "Disconnects a container from a network.", |given| {
         Ok(Request::Disconnect(given.name("name")?, given.name("network")?, given.word("ifname")?))
     })
-    .query(&[Word {
-        name: "ifname",
-        about: "The interface; without it all of the container's interfaces in that network.",
-        schema: schema::<IfName>,
-    }])
+    .query(&[Word::new("ifname", "The interface; without it all of the container's interfaces in that network.", schema::<IfName>)])
     .gives(200, schema::<ContainerView>),
     Route::new("POST", "/v1/containers/{name}/ports", "Publishes ports of a container, and tells which.", |given| {
         Ok(Request::Publish(given.name("name")?, given.json()?))
@@ -160,10 +190,10 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("DELETE", "/v1/containers/{name}/ports", "Withdraws published ports, and tells which.", |given| {
         Ok(Request::Unpublish(given.name("name")?, given.word("publish")?))
     })
-    .query(&[Word { name: "publish", about: "Which; without it all of the container's ports.", schema: schema::<PublishSpec> }])
+    .query(&[Word::new("publish", "Which; without it all of the container's ports.", schema::<PublishSpec>)])
     .gives(200, schema::<Vec<PortView>>),
     Route::new("GET", "/v1/ports", "Published ports.", |given| given.word("container").map(Request::Ports))
-        .query(&[Word { name: "container", about: "Only those of this container.", schema: schema::<ContainerName> }])
+        .query(&[OF_CONTAINER])
         .gives(200, schema::<Vec<PortView>>),
     Route::new("POST", "/v1/cni/add", "Attaches a CNI runtime's container to a network: whole, or not at all.", |given| {
         given.json().map(Request::CniAdd)
@@ -192,6 +222,36 @@ pub(super) static ROUTES: &[Route] = &[
     })
     .takes(schema::<CniGc>, r#"{"config": "podman", "valid": [{"container": "c0ffee42", "ifname": "eth0"}]}"#)
     .gives(200, schema::<CniCollected>),
+    Route::new("GET", "/v1/policies", "All policies, and what they decided.", |_| Ok(Request::Policies))
+        .gives(200, schema::<Vec<PolicyView>>),
+    Route::new("POST", "/v1/policies", "Applies policy files: whole, or not at all. A dry run changes nothing.", |given| {
+        given.json().map(Request::ApplyPolicies)
+    })
+    .takes_up_to(FILES_MOST, schema::<PolicyFiles>, FILES)
+    .gives(200, schema::<PoliciesApplied>),
+    Route::new("GET", "/v1/policy", "One policy, and what it decided.", |given| given.needed("name").map(Request::Policy))
+        .query(&[POLICY_NAME])
+        .gives(200, schema::<PolicyView>),
+    Route::new("DELETE", "/v1/policy", "Removes a policy.", |given| given.needed("name").map(Request::RemovePolicy)).query(&[POLICY_NAME]),
+    Route::new("GET", "/v1/containers/{name}/advice", "The policy that a container's recorded traffic needs.", |given| {
+        given.name("name").map(Request::Advise)
+    })
+    .gives(200, schema::<Advice>),
+    Route::new("GET", "/v1/flows", "Recorded flows, the oldest first.", |given| {
+        Ok(Request::Flows(FlowQuery {
+            container: given.word("container")?,
+            verdict: given.word("verdict")?,
+            since: given.number("since")?,
+            after: given.number("after")?,
+        }))
+    })
+    .query(&[
+        OF_CONTAINER,
+        Word::new("verdict", "Only those with this verdict.", schema::<FlowVerdict>),
+        Word::new("since", "Only those that ended, were denied or are still there since then, in seconds since 1970.", schema::<u64>),
+        Word::new("after", "Only records with a higher number, and no connections that are still open.", schema::<u64>),
+    ])
+    .gives(200, schema::<FlowsView>),
     Route::new("GET", "/v1/plan", "What reconciling would do now.", |_| Ok(Request::Plan)).gives(200, schema::<PlanView>),
     Route::new("POST", "/v1/cleanup", "Forgets everything and removes every kernel object of netd's.", |_| Ok(Request::Cleanup))
         .gives(200, schema::<Cleanup>),

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::{ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, backends::InMemoryBackend};
+use redb::{ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableError, backends::InMemoryBackend};
 
 use super::{
     StoreError,
@@ -31,11 +31,14 @@ pub(super) enum Table {
     Containers,
     Publishes,
     Originals,
+    Namespaces,
+    Policies,
 }
 
 impl Table {
     /// In an order in which each may refer to the ones before.
-    pub(super) const ALL: [Self; 4] = [Self::Networks, Self::Containers, Self::Publishes, Self::Originals];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Networks, Self::Containers, Self::Publishes, Self::Originals, Self::Namespaces, Self::Policies];
 
     fn name(self) -> &'static str {
         match self {
@@ -43,7 +46,14 @@ impl Table {
             Self::Containers => "containers",
             Self::Publishes => "publishes",
             Self::Originals => "originals",
+            Self::Namespaces => "namespaces",
+            Self::Policies => "policies",
         }
+    }
+
+    /// Whether a file of an older version may be without it.
+    fn is_newer(self) -> bool {
+        matches!(self, Self::Namespaces | Self::Policies)
     }
 
     fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
@@ -413,7 +423,10 @@ fn each(redb: &redb::Database, mut take: impl FnMut(Table, &str, &[u8]) -> Resul
     let lost = |why: StorageError| Unread::Redb(why.into());
     let transaction = redb.begin_read().map_err(|why| Unread::Redb(why.into()))?;
     for kind in Table::ALL {
-        let table = transaction.open_table(kind.definition()).map_err(|why| Unread::Redb(why.into()))?;
+        let table = match transaction.open_table(kind.definition()) {
+            Err(TableError::TableDoesNotExist(_)) if kind.is_newer() => continue,
+            table => table.map_err(|why| Unread::Redb(why.into()))?,
+        };
         for record in table.iter().map_err(lost)? {
             let (key, value) = record.map_err(lost)?;
             take(kind, key.value(), value.value()).map_err(Unread::Refused)?;

@@ -1,5 +1,6 @@
-//! The stored form of what is wanted, version 2: what these types write is on users' disks, so they change only with the schema's number.
-//! Version 1 is the same without what CNI brought: they read it as it is. Not used for planning, and decides nothing.
+//! The stored form of what is wanted, version 3: what these types write is on users' disks, so they change only with the schema's number.
+//! Version 1 is the same without what CNI brought, version 2 without what policies brought: they read both as they are. Not used for planning,
+//! and decides nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,16 +14,20 @@ use netd_api::{
     cni::{Bandwidth, CniRoute},
     names::{ContainerId, ContainerName, IfName, Namespace, NetworkName},
     publish::{PortRange, Protocol},
-    spec::Labels,
+    spec::{Guard, Labels, NamedPort},
 };
 use netd_core::{
     desired::{self, Edit},
     objects::{self, Ns},
+    policy::{
+        model,
+        parse::{File, OtherKinds, parse},
+    },
 };
 use serde::{Deserialize, Serialize};
 
 /// The number of this form. A field more or less, or another meaning, is the next number.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 /// The oldest form that these types read.
 pub(super) const OLDEST: u32 = 1;
 
@@ -78,7 +83,17 @@ pub(super) struct Container {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cgroup: Option<String>,
     labels: Labels,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ports: BTreeMap<String, NamedPort>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    allow: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "is_on")]
+    guard: Guard,
     attachments: Vec<Attachment>,
+}
+
+fn is_on(guard: &Guard) -> bool {
+    *guard == Guard::On
 }
 
 /// Who makes a container's network namespace.
@@ -138,6 +153,21 @@ pub(super) struct Publish {
     target: PortRange,
 }
 
+/// A policy, as the text that says it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    source: String,
+}
+
+/// The labels of a namespace.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamespaceLabels {
+    namespace: Namespace,
+    labels: Labels,
+}
+
 /// What a sysctl was; no namespace is the host's.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +200,7 @@ fn set_of(subnet: Subnet) -> u8 {
 
 impl From<&desired::Container> for Container {
     fn from(container: &desired::Container) -> Self {
-        let desired::Container { id, name, namespace, origin, cgroup, labels, attachments } = container.clone();
+        let desired::Container { id, name, namespace, origin, cgroup, labels, ports, allow, guard, attachments } = container.clone();
         let origin = match origin {
             desired::Origin::Made => Origin::Made,
             desired::Origin::Adopted { path, id } => Origin::Adopted { path, dev: id.dev, ino: id.ino },
@@ -183,7 +213,7 @@ impl From<&desired::Container> for Container {
                 Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }
             })
             .collect();
-        Self { id, name, namespace, origin, cgroup, labels, attachments }
+        Self { id, name, namespace, origin, cgroup, labels, ports, allow, guard, attachments }
     }
 }
 
@@ -226,6 +256,34 @@ impl Original {
     }
 }
 
+impl From<&model::Policy> for Policy {
+    fn from(policy: &model::Policy) -> Self {
+        Self { source: policy.source.clone() }
+    }
+}
+
+impl Policy {
+    /// The policy that its text says.
+    pub(super) fn parse(self) -> Result<model::Policy, String> {
+        let file = File { name: "its text", text: &self.source };
+        let parsed = parse(&[file], OtherKinds::Refuse).map_err(|errors| errors.to_string())?;
+        let [policy] = <[_; 1]>::try_from(parsed.policies).map_err(|policies| format!("its text says {} policies", policies.len()))?;
+        Ok(policy)
+    }
+}
+
+impl NamespaceLabels {
+    pub(super) fn new(namespace: &Namespace, labels: &Labels) -> Self {
+        Self { namespace: namespace.clone(), labels: labels.clone() }
+    }
+}
+
+impl From<NamespaceLabels> for Edit {
+    fn from(NamespaceLabels { namespace, labels }: NamespaceLabels) -> Self {
+        Self::Namespace { namespace, before: None, after: Some(labels) }
+    }
+}
+
 impl From<Network> for Edit {
     fn from(Network { name, bridge, mac, mtu, internal, routed, masquerade, icc, pools, labels, inline }: Network) -> Self {
         let pools = pools
@@ -243,7 +301,7 @@ impl From<Network> for Edit {
 }
 
 impl From<Container> for Edit {
-    fn from(Container { id, name, namespace, origin, cgroup, labels, attachments }: Container) -> Self {
+    fn from(Container { id, name, namespace, origin, cgroup, labels, ports, allow, guard, attachments }: Container) -> Self {
         let origin = match origin {
             Origin::Made => desired::Origin::Made,
             Origin::Adopted { path, dev, ino } => desired::Origin::Adopted { path, id: objects::NetnsId { dev, ino } },
@@ -256,7 +314,7 @@ impl From<Container> for Edit {
                 desired::Attachment { network, ifname, host_ifname, mac, host_mac, addresses, slot, cni }
             })
             .collect();
-        let container = desired::Container { id, name, namespace, origin, cgroup, labels, attachments };
+        let container = desired::Container { id, name, namespace, origin, cgroup, labels, ports, allow, guard, attachments };
         Self::Container { before: None, after: Some(Arc::new(container)) }
     }
 }

@@ -1,4 +1,4 @@
-//! What is committed is what is found: after any changes, in the forms of both versions, for each file's records. Makes no kernel objects.
+//! What is committed is what is found: after any changes, in the forms of all versions, for each file's records. Makes no kernel objects.
 
 use std::{
     fs,
@@ -9,12 +9,14 @@ use std::{
 use netd_api::{
     addr::{Family, Mac},
     cni::{Bandwidth, CniRoute, Rate},
-    names::NetworkName,
+    names::{Namespace, NetworkName},
     publish::{PortRange, Protocol},
+    spec::{Guard, NamedPort},
 };
 use netd_core::{
     desired::{Attachment, Cni, Inline, Pool},
     objects::{NetnsId, Ns, Sysctl},
+    policy::parse::{File, OtherKinds, parse},
 };
 use proptest::prelude::*;
 
@@ -130,9 +132,43 @@ fn container(number: u8, flavour: u8, made: bool) -> Arc<Container> {
         cgroup: None,
         origin: if made { Origin::Made } else { adopted },
         labels: [("app".parse().expect("a key"), format!("v{flavour}").parse().expect("a value"))].into(),
+        ports: BTreeMap::new(),
+        allow: Vec::new(),
+        guard: Guard::On,
         attachments: (0..flavour % 3).map(attachment).collect(),
         id,
     })
+}
+
+/// The same with what policies brought.
+fn guarded(number: u8, made: bool) -> Arc<Container> {
+    let mut container = Container::clone(&container(number, 1, made));
+    let named = |port, protocol| NamedPort { port, protocol };
+    container.ports = [("http".to_owned(), named(80, Protocol::Tcp)), ("dns".to_owned(), named(53, Protocol::Udp))].into();
+    container.allow = vec!["0.0.0.0/0".parse().expect("a net"), "fd00:7::/64".parse().expect("a net")];
+    container.guard = if made { Guard::Off } else { Guard::On };
+    Arc::new(container)
+}
+
+fn policy(number: u8, flavour: u8) -> Arc<Policy> {
+    let text = if number.is_multiple_of(2) {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p{number}, namespace: shop, annotations: {{netd.io/audit: \"true\"}}}}\n\
+             spec: {{podSelector: {{matchLabels: {{app: v{flavour}}}}}, ingress: [{{ports: [{{port: 80}}]}}]}}\n"
+        )
+    } else {
+        format!(
+            "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {{name: p{number}}}\n\
+             spec: {{tier: Admin, priority: {flavour}, subject: {{namespaces: {{}}}}, egress: [{{action: Deny, to: [{{networks: [10.0.0.0/8]}}]}}]}}\n"
+        )
+    };
+    let mut parsed = parse(&[File { name: "-", text: &text }], OtherKinds::Refuse).expect("it parses");
+    Arc::new(parsed.policies.remove(0))
+}
+
+fn namespace(number: u8, flavour: u8) -> (Namespace, Labels) {
+    let label = ("team".parse().expect("a key"), format!("t{flavour}").parse().expect("a value"));
+    (format!("n{number}").parse().expect("a name"), [label].into())
 }
 
 fn published(port: u8, flavour: u8) -> Published {
@@ -170,7 +206,11 @@ fn edits(desired: &Desired, (what, number, flavour): (u8, u8, u8)) -> Vec<Edit> 
                 .flat_map(|one| desired.publishes_of(&one.id))
                 .map(|(key, published)| Edit::Publish { container: key.container.clone(), before: Some(*published), after: None });
             let made = before.as_ref().map_or(flavour % 2 == 0, |one| one.origin == Origin::Made);
-            let after = || if made || number != 3 { container(number, flavour, made) } else { attached(number, flavour) };
+            let after = || match (made, number) {
+                (false, 3) => attached(number, flavour),
+                (_, 2) => guarded(number, made),
+                _ => container(number, flavour, made),
+            };
             let last = Edit::Container { after: (!gone).then(after), before: before.clone() };
             ports.chain([last]).collect()
         }
@@ -180,6 +220,15 @@ fn edits(desired: &Desired, (what, number, flavour): (u8, u8, u8)) -> Vec<Edit> 
             let wanted = published(number * 8 + flavour, flavour % 3);
             let after = (!gone && (before == Some(wanted) || desired.conflict(&wanted).is_none())).then_some(wanted);
             vec![Edit::Publish { container: one.id.clone(), before, after }]
+        }
+        4 => {
+            let before = desired.policies().get(&policy(number, 0).name).cloned();
+            vec![Edit::Policy { name: policy(number, 0).name.clone(), before, after: (!gone).then(|| policy(number, flavour)) }]
+        }
+        5 => {
+            let before = desired.namespaces().get(&namespace(number, 0).0).cloned();
+            let (namespace, labels) = namespace(number, flavour);
+            vec![Edit::Namespace { namespace, before, after: (!gone).then_some(labels) }]
         }
         _ => {
             let before = desired.originals().get(&sysctl(number)).cloned();
@@ -196,7 +245,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn what_was_committed_is_found_after_a_restart_a_kill_or_a_reboot(
-        changes in prop::collection::vec((prop::collection::vec((0..4_u8, 0..4_u8, 0..8_u8), 1..4), 0..6_u8), 1..24),
+        changes in prop::collection::vec((prop::collection::vec((0..6_u8, 0..4_u8, 0..8_u8), 1..4), 0..6_u8), 1..24),
     ) {
         let dir = directory();
         let (mut store, mut desired) = store(dir.path()).expect("new files");
@@ -226,6 +275,7 @@ proptest! {
         let is_lasting = |network: &Network| network.inline.is_none();
         prop_assert!(found.networks().iter().eq(desired.networks().iter().filter(|(_, network)| is_lasting(network))));
         prop_assert!(found.originals().is_empty());
+        prop_assert_eq!((found.policies(), found.namespaces()), (desired.policies(), desired.namespaces()));
         prop_assert!(found.containers().iter().eq(desired.containers().iter().filter(|(id, _)| made(id))));
         prop_assert!(found.publishes().iter().eq(desired.publishes().iter().filter(|(key, _)| made(&key.container))));
     }
@@ -245,10 +295,10 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let dir = directory();
     let path = dir.path().join("lib").join(FILE);
     drop(store(dir.path()).expect("new files"));
-    versions::mark(&path, "3");
+    versions::mark(&path, "4");
     let bytes = fs::read(&path).expect("the file");
     let refusal = store(dir.path()).err().expect("a refusal");
-    assert!(matches!(refusal, StoreError::Newer { found: 3, .. }), "{refusal:?}");
+    assert!(matches!(refusal, StoreError::Newer { found: 4, .. }), "{refusal:?}");
     assert!(refusal.hint().contains("install that version"), "{}", refusal.hint());
     assert!(fs::read(&path).expect("the file") == bytes, "left as it was");
 }
@@ -273,6 +323,33 @@ fn a_record_that_nobody_wrote_is_damage_and_named() {
     }
     let bytes = encode(&record::Network::from(network(1, 1).as_ref()));
     assert!(decode(Table::Networks, "n2", &bytes).expect_err("under another's key").contains("n1"));
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_any_more_is_named_and_kept() {
+    let dir = directory();
+    let edit = Edit::Policy { name: policy(0, 1).name.clone(), before: None, after: Some(policy(0, 1)) };
+    let (mut first, _) = store(dir.path()).expect("new files");
+    first.commit(&[edit]).expect("it commits");
+    drop(first);
+    let path = dir.path().join("lib").join(FILE);
+    let table = redb::TableDefinition::<'_, &str, &[u8]>::new("policies");
+    let redb = redb::Database::open(&path).expect("redb opens it");
+    let transaction = redb.begin_write().expect("a transaction");
+    let text = String::from_utf8(encode(&record::Policy::from(policy(0, 1).as_ref()))).expect("JSON").replace("port:", "pirt:");
+    transaction.open_table(table).expect("a table").insert("shop/p0", text.as_bytes()).expect("an insert");
+    transaction.commit().expect("a commit");
+    drop(redb);
+    let bytes = fs::read(&path).expect("the file");
+    let refusal = store(dir.path()).err().expect("a refusal");
+    let words = refusal.to_string();
+    assert!(matches!(&refusal, StoreError::Policy { policy, .. } if policy == "shop/p0"), "{refusal:?}");
+    assert!(
+        words.contains("policy shop/p0 in ") && words.contains("spec.ingress[0].ports[0].pirt: unknown field; did you mean port?"),
+        "{words}"
+    );
+    assert!(refusal.hint().contains("it is kept as it is"), "{}", refusal.hint());
+    assert!(fs::read(&path).expect("the file") == bytes, "left as it was");
 }
 
 /// A file whose syncs fail as long as the switch is on.

@@ -21,7 +21,7 @@ use May::{Only, Ours, OutsideKernel};
 const ARROWS: &[(&str, May)] = &[
     ("netd-abi", Only(&["aya"])),
     ("netd-api", Only(&["httparse", "ipnet", "schemars", "serde", "serde_json", "socket2", "thiserror"])),
-    ("netd-core", Only(&["ipnet", "netd-abi", "netd-api", "serde", "serde_json", "thiserror"])),
+    ("netd-core", Only(&["ipnet", "netd-abi", "netd-api", "saphyr-parser", "serde", "serde_json", "thiserror"])),
     ("netd-ebpf", Only(&["aya-ebpf", "aya-log-ebpf", "netd-abi"])),
     ("netd", Ours(&["netd-abi", "netd-api", "netd-core"])),
     ("netctl", OutsideKernel(&["netd-api"])),

@@ -125,10 +125,10 @@ fn links_flags_programs_and_buckets_that_were_changed_are_named() {
     case(|veth| veth.hairpin = false, Op::SetPort { link: name.clone(), isolated: veth.isolated, hairpin: veth.hairpin });
     case(|veth| veth.peer.as_mut().unwrap().up = false, Op::SetUp(peer.ns.clone(), peer.name.clone(), true));
     case(|veth| veth.peer.as_mut().unwrap().mac.0[5] ^= 1, Op::SetMac(peer.ns.clone(), peer.name.clone(), peer.mac));
-    case(|veth| veth.slot = None, Op::AddSlot(name.clone(), veth.slot.unwrap(), veth.from_container.clone()));
+    case(|veth| veth.slot = None, Op::AddSlot(name.clone(), veth.slot.unwrap(), veth.from_container.clone(), veth.entry.clone()));
     case(|veth| veth.on_blocks = false, Op::JoinBlocks(name.clone()));
     case(|veth| veth.to_container = None, Op::SetBucket(name.clone(), veth.to_container.unwrap()));
-    case(|veth| veth.from_container = None, Op::AddSlot(name.clone(), veth.slot.unwrap(), veth.from_container.clone()));
+    case(|veth| veth.from_container = None, Op::AddSlot(name.clone(), veth.slot.unwrap(), veth.from_container.clone(), veth.entry.clone()));
     for (meddle, op) in cases {
         finds(meddle, &op.to_string());
     }

@@ -69,7 +69,7 @@ fn a_del_succeeds_though_the_namespace_ends_meanwhile() {
     let disk = |name: &str| stage.disk.path().join(name);
     let disks: Disks = Arc::new(|file: File| Arc::new(file));
     let (store, desired) = Store::open_on(&disk("state"), &disk("run"), "boot-1", &disks).unwrap();
-    let settings = Settings { pools: Vec::new(), check_every: std::time::Duration::from_secs(30) };
+    let settings = Settings::default();
     let mut daemon = Reconciler::new(Vanishing(stage.kernel.clone(), Some(netns(1))), store, desired, settings, Queue::at(disk("queue")));
     let answer = daemon.answer(&Request::CniDel(key(1, "eth0")), Caller { uid: 0, pid: 4711 });
     assert_eq!(answer, Ok(Reply::Removed));

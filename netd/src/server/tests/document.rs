@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use netd_api::{
     client::{Sent, sent},
     cni::{CniAdd, CniAttachment, CniCheck, CniGc, CniKey, CniNetwork, CniStatus},
-    spec::{AttachSpec, ContainerChange, ContainerSpec, NetworkSpec},
+    flow::FlowQuery,
+    policy::{FlowVerdict, PolicyFile, PolicyFiles},
+    publish::Protocol,
+    spec::{AttachSpec, ContainerChange, ContainerSpec, Guard, NamedPort, NetworkSpec},
 };
 use serde_json::{Value, json};
 
@@ -20,6 +23,7 @@ use crate::server::{
 fn every_request() -> Vec<Request> {
     let name = || "prod/web-1".parse().expect("a good name");
     let net = || "lan".parse().expect("a good name");
+    let policy = || "shop/db.v1".parse().expect("a good name");
     let publish = || "[fd00::1]:8080:80/udp".parse().expect("a good publish");
     let mut network = NetworkSpec::named(net());
     network.subnets = vec!["10.4.0.0/24".parse().expect("good"), "fd00:4::/64".parse().expect("good")];
@@ -34,9 +38,13 @@ fn every_request() -> Vec<Request> {
     container.publish = vec![publish()];
     let mut adopted = ContainerSpec::named("other".parse().expect("good"));
     adopted.netns = netd_api::spec::Source::Pid(7);
+    adopted.allow_addresses = vec!["10.9.0.0/24".parse().expect("good"), "fd00:9::1/128".parse().expect("good")];
+    adopted.guard = Guard::Off;
     let mut change = ContainerChange::default();
     change.labels.insert("app".parse().expect("good"), None);
     change.namespace = "prod".parse().ok();
+    change.ports.insert("dns".to_owned(), Some(NamedPort { port: 53, protocol: Protocol::Udp }));
+    change.ports.insert("old".to_owned(), None);
     vec![
         Request::Status,
         Request::Networks,
@@ -69,6 +77,22 @@ fn every_request() -> Vec<Request> {
         })),
         Request::CniStatus(Box::new(CniStatus { config: net(), network: CniNetwork::Named(net()) })),
         Request::CniGc(CniGc { config: net(), valid: vec![CniAttachment { container: cni_key().container, ifname: cni_key().ifname }] }),
+        Request::Policies,
+        Request::ApplyPolicies(Box::new(PolicyFiles {
+            files: vec![PolicyFile { name: "-".to_owned(), text: "kind: List\n# \u{e4} and \"\n".to_owned() }],
+            skip_other_kinds: true,
+            dry_run: true,
+        })),
+        Request::Policy(policy()),
+        Request::RemovePolicy(policy()),
+        Request::Advise(name()),
+        Request::Flows(FlowQuery::default()),
+        Request::Flows(FlowQuery {
+            container: Some(name()),
+            verdict: Some(FlowVerdict::Audit),
+            since: Some(1_796_000_000),
+            after: Some(7),
+        }),
         Request::Plan,
         Request::Cleanup,
     ]
@@ -176,6 +200,17 @@ fn every_route_stands_in_the_document_and_nothing_else_does() {
             assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn a_word_that_must_be_there_is_so_in_the_document() {
+    let document = openapi::document();
+    let needed = |path: &str, word: &str| {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().expect("it has some");
+        parameters.iter().find(|parameter| parameter["name"] == word).expect("it is told")["required"].as_bool()
+    };
+    assert_eq!(needed("/v1/policy", "name"), Some(true));
+    assert_eq!(needed("/v1/flows", "container"), Some(false));
 }
 
 #[test]

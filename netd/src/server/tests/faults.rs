@@ -1,5 +1,7 @@
 //! Bad input: each gets a status, a code and a hint, and the reconciler is not asked.
 
+use netd_api::policy::FILES_MOST;
+
 use super::*;
 
 /// One whose reconciler must not be asked.
@@ -52,6 +54,11 @@ fn bad_names_and_queries_are_refused() {
     refuses(&api, "GET", "/v1/ports?containr=a", "", 400, "`containr`", "did you mean `container`?");
     refuses(&api, "GET", "/v1/ports?container=a&container=b", "", 400, "twice", "");
     refuses(&api, "GET", "/v1/ports?container=%zz", "", 400, "cannot decode", "%25");
+    refuses(&api, "GET", "/v1/policy", "", 400, "lacks the word `name`", "?name=");
+    refuses(&api, "DELETE", "/v1/policy?name=a%2Fb%2Fc", "", 400, "policy name \"a/b/c\" is none", "");
+    refuses(&api, "GET", "/v1/flows?verdict=denied", "", 400, "use forward, drop, reject or audit", "");
+    refuses(&api, "GET", "/v1/flows?since=10m", "", 400, "`since` in the query is no whole number: \"10m\"", "?since=0");
+    refuses(&api, "GET", "/v1/flows?after=-1", "", 400, "`after` in the query is no whole number", "");
     refuses(&api, "GET", "/v1/plan?now=1", "", 400, "`now`", "takes no query");
     refuses(&api, "DELETE", "/v1/containers/a/ports?publish=80:80:80:80", "", 400, "write it as 8080:80", "");
 }
@@ -80,6 +87,21 @@ fn a_body_that_is_too_large_is_refused_however_its_length_is_told() {
     }
     let (status, fault) = told(&api.hears(&chunks));
     assert_eq!((status, fault["code"].as_str()), (413, Some("too_large")));
+}
+
+#[test]
+fn policy_files_may_be_larger_than_other_bodies_but_not_without_end() {
+    let (tell, heard) = channel();
+    let api = Api::answering(IMPATIENT, move |ask| {
+        let Request::ApplyPolicies(files) = &ask.request else { panic!("it was asked for {:?}", ask.request) };
+        tell.send(files.files[0].text.len()).expect("the test listens");
+        let _gone = ask.answer.send(Ok(nothing()));
+    });
+    let body = |length: usize| format!(r#"{{"files": [{{"name": "-", "text": "{}"}}]}}"#, "x".repeat(length));
+    let (status, _) = api.asks("POST", "/v1/policies", &body(4 << 20));
+    assert_eq!((status, heard.try_recv()), (200, Ok(4 << 20)));
+    refuses(&api, "POST", "/v1/policies", &body(FILES_MOST), 413, "larger than 16777216 bytes", "");
+    refuses(&api, "POST", "/v1/networks", &body(1001), 413, "larger than 1000 bytes", "");
 }
 
 #[test]

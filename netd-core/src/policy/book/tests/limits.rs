@@ -1,0 +1,81 @@
+//! What does not fit is refused in words, and nothing has happened.
+
+use super::*;
+use crate::policy::book::limit::Limit;
+
+/// Allows every second port, so that each is an entry.
+fn wide(name: &str, ports: u16, peers: &[Peer]) -> Policy {
+    let ports: Vec<Port> = (0..ports).map(|n| tcp(1 + 2 * n, 1 + 2 * n)).collect();
+    network(name, "app=db", Some(vec![rule(peers, &ports)]), None)
+}
+
+fn separate(n: u16) -> Vec<Peer> {
+    (0..n).map(|n| pods(&format!("peer=p{n}"))).collect()
+}
+
+#[test]
+fn a_container_that_does_not_fit_is_refused_and_the_rest_stays() {
+    let rules: Vec<Rule> =
+        separate(20).into_iter().map(|peer| rule(&[peer], &(0..20_000).map(|n| tcp(1 + 2 * n, 1 + 2 * n)).collect::<Vec<_>>())).collect();
+    let mut book =
+        book(wish(vec![network("default/wide", "app=db", Some(rules), None)]), vec![placed(pod("default", "app=db"), "10.0.0.1")]);
+    let mut refused = None;
+    for n in 0..20_u8 {
+        let before = (book.fill(), book.numbers().clone(), book.entries().count());
+        match book.place(2 + u32::from(n), placed(pod("default", &format!("peer=p{n}")), &format!("10.0.1.{n}"))) {
+            Ok(steps) => assert!(steps.before.len() > 20_000, "an entry for each port, and the address"),
+            Err(error) => {
+                assert_eq!((book.fill(), book.numbers().clone(), book.entries().count()), before);
+                refused = Some((n, error));
+                break;
+            }
+        }
+    }
+    let (n, error) = refused.expect("260,000 fit, 280,000 do not");
+    assert_eq!((n, error.limit, error.swap), (13, Limit::Rules, false));
+    assert_eq!(
+        error.to_string(),
+        "policies need 280000 rule entries, and 262144 fit; default/wide takes the most; use fewer separate ports, peers or addresses"
+    );
+}
+
+#[test]
+fn a_change_that_fits_alone_but_not_beside_the_old_one_says_so() {
+    let blocks = |third: u8| {
+        let rules = (0..9_u8).map(|n| {
+            rule(&[block(&format!("10.{n}.{third}.0/24"), &[])], &(0..20_000).map(|n| tcp(1 + 2 * n, 1 + 2 * n)).collect::<Vec<_>>())
+        });
+        wish(vec![network("default/wide", "app=db", Some(rules.collect()), None)])
+    };
+    let mut book = book(blocks(0), vec![placed(pod("default", "app=db"), "10.0.0.1")]);
+    let error = book.set(blocks(1)).unwrap_err();
+    assert!(error.swap && error.wanted == 360_000, "{error}");
+    assert!(error.to_string().contains("while the old ones are still there"), "{error}");
+    book.set(wish(vec![])).unwrap().expect_done();
+    book.set(blocks(1)).unwrap().expect_done();
+}
+
+#[test]
+fn more_rules_than_there_are_numbers_are_refused_with_the_largest_policy() {
+    let rules = |n: u32| Some((0..n).map(|n| rule(&[pods("")], &[tcp((n % 60_000) as u16 + 1, (n % 60_000) as u16 + 1)])).collect());
+    let mut book = Book::new(Numbers::new(), 1);
+    let error = book
+        .set(wish(vec![network("default/many", "", rules(60_000), None), network("default/few", "", rules(10_000), None)]))
+        .unwrap_err();
+    assert_eq!(
+        (error.limit, error.wanted, error.policy.map(|name| name.to_string())),
+        (Limit::Numbers, 70_000, Some("default/many".to_owned()))
+    );
+    assert!(book.rules().is_empty());
+    book.set(wish(vec![wide("default/wide", 10, &[])])).unwrap().expect_done();
+}
+
+#[test]
+fn more_prefixes_than_fit_are_refused_with_the_policy_that_has_them() {
+    let peers: Vec<Peer> = (0..270_000_u32).map(|n| block(&format!("{}/30", std::net::Ipv4Addr::from(0x0a00_0000 + 8 * n)), &[])).collect();
+    let error = Book::new(Numbers::new(), 1).set(wish(vec![network("default/nets", "", Some(vec![rule(&peers, &[])]), None)])).unwrap_err();
+    assert_eq!(
+        (error.limit, error.wanted, error.policy.map(|name| name.to_string())),
+        (Limit::Nets, 270_000, Some("default/nets".to_owned()))
+    );
+}

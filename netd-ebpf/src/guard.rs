@@ -1,0 +1,166 @@
+//! Whether what a container sends is its own to send. Decides on values alone; whether a further address is allowed it asks.
+
+use netd_abi::{Attachment, Why, attachment::flag};
+
+use crate::packet::{Address, Arp, Bytes, Cut, Far, Frame, Header as _, Inside, Packet, is_v4, mark, protocol, v4, words};
+
+/// Neighbour discovery's messages (RFC 4861, 4).
+mod nd {
+    pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
+    pub(super) const SOLICITATION: u8 = 135;
+    pub(super) const ADVERTISEMENT: u8 = 136;
+    pub(super) const REDIRECT: u8 = 137;
+    /// Options: the sender's and the target's hardware address.
+    pub(super) const SOURCE: u8 = 1;
+    pub(super) const TARGET: u8 = 2;
+    /// Where the options begin in a solicitation and in an advertisement.
+    pub(super) const OPTIONS: u32 = 24;
+}
+
+/// Says why a container may not send this frame; none: it may. Who stands for others by an allowed address (a virtual IP, a machine behind the container)
+/// may do so by its own hardware address, but gives no service of the host's and speaks for no other address.
+#[inline(always)]
+pub fn refuses(attachment: &Attachment, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Address) -> bool) -> Option<Why> {
+    let is_own_mac = frame.source_mac == mac(attachment);
+    let checks_ip = attachment.has(flag::GUARD_IP);
+    let allowed = |address: &Address| attachment.has(flag::ALLOWED) && allows(address);
+    match frame.inside {
+        Inside::Arp if checks_ip => {
+            if allowed(&v4(frame.arp.sender)) {
+                return None;
+            }
+            if refuses_arp(attachment, &frame.arp) {
+                return Some(Why::DropArpSpoof);
+            }
+        }
+        Inside::Ip if checks_ip => {
+            let packet = &frame.packet;
+            if packet.has(mark::SOURCE_ROUTE) {
+                return Some(Why::DropSourceRoute);
+            }
+            let stands_for_others = !owns(attachment, packet);
+            if stands_for_others && !allowed(&packet.source) {
+                return Some(Why::DropSourceAddress);
+            }
+            if let Some(why) = refuses_service(packet) {
+                return Some(why);
+            }
+            if packet.protocol == protocol::ICMPV6 && refuses_discovery(attachment, packet, bytes, &allowed, stands_for_others) {
+                return Some(Why::DropNdSpoof);
+            }
+            if stands_for_others {
+                return None;
+            }
+        }
+        _ => {}
+    }
+    (attachment.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
+}
+
+/// The container's hardware address, split as a frame's is.
+#[inline(always)]
+#[must_use]
+pub const fn mac(attachment: &Attachment) -> (u16, u32) {
+    let [a, b, c, d, e, f] = attachment.mac;
+    (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]))
+}
+
+/// Whether an address is one of its first ones.
+#[inline(always)]
+fn is_own(attachment: &Attachment, address: &Address) -> bool {
+    if is_v4(address) {
+        // An attachment without IPv4 has zero there, and zero is nobody's.
+        address[3] == u32::from_ne_bytes(attachment.v4) && address[3] != 0
+    } else {
+        let own = words(&attachment.v6);
+        *address == own && own != [0; 4]
+    }
+}
+
+/// fe80::/10: chosen by the interface itself (RFC 4291, 2.5.6).
+#[inline(always)]
+fn is_link_local(address: &Address) -> bool {
+    u32::from_be(address[0]) >> 22 == 0xfe80 >> 6
+}
+
+/// Whether the source is the container's: its own, a link-local one, or none yet where it asks for one.
+#[inline(always)]
+fn owns(attachment: &Attachment, packet: &Packet) -> bool {
+    let source = &packet.source;
+    if is_own(attachment, source) {
+        return true;
+    }
+    if is_v4(source) {
+        // A client of DHCP (RFC 2131), and group membership of an interface without address (RFC 3376, 4.2.13).
+        let asks = packet.protocol == protocol::UDP && packet.source_port == 68 && packet.destination_port == 67;
+        return source[3] == 0 && (asks || packet.protocol == protocol::IGMP);
+    }
+    // Duplicate address detection and multicast listening begin without address (RFC 4862, 5.4; RFC 3810, 5.2.13).
+    is_link_local(source) || *source == [0; 4] && packet.protocol == protocol::ICMPV6 && packet.has(mark::LINK)
+}
+
+/// Services that only the host gives on a network.
+#[inline(always)]
+fn refuses_service(packet: &Packet) -> Option<Why> {
+    match (packet.protocol, packet.source_port, packet.destination_port) {
+        (protocol::UDP, 67, 68) | (protocol::UDP, 547, 546) => Some(Why::DropDhcpServer),
+        (protocol::ICMPV6, ..) if packet.icmp_type == nd::ROUTER_ADVERTISEMENT => Some(Why::DropRouterAdvertisement),
+        _ => None,
+    }
+}
+
+/// ARP speaks for the sender's address: its own, or none (a probe).
+#[inline(always)]
+fn refuses_arp(attachment: &Attachment, arp: &Arp) -> bool {
+    arp.sender_mac != mac(attachment) || arp.sender != 0 && !is_own(attachment, &v4(arp.sender))
+}
+
+/// An advertisement speaks for its target, and both messages name a hardware address.
+#[inline(always)]
+fn refuses_discovery(
+    attachment: &Attachment,
+    packet: &Packet,
+    bytes: &impl Bytes,
+    allowed: &impl Fn(&Address) -> bool,
+    stands_for_others: bool,
+) -> bool {
+    let option = match packet.icmp_type {
+        nd::REDIRECT => return true,
+        nd::ADVERTISEMENT => nd::TARGET,
+        nd::SOLICITATION => nd::SOURCE,
+        _ => return false,
+    };
+    // Never in parts (RFC 6980): what it names could stand in a later one.
+    if !matches!(packet.fragment, Cut::Whole) {
+        return true;
+    }
+    let message = Far::at(bytes, packet.transport_at);
+    let word = |offset| message.word(offset);
+    let (Some(a), Some(b), Some(c), Some(d)) = (word(8), word(12), word(16), word(20)) else { return true };
+    let target = [a, b, c, d];
+    if option == nd::TARGET {
+        if allowed(&target) {
+            return false;
+        }
+        if !is_own(attachment, &target) && !is_link_local(&target) {
+            return true;
+        }
+    } else if stands_for_others {
+        return false;
+    }
+    // The first option is the address's; Linux sends no other before it.
+    match message.u8(nd::OPTIONS) {
+        Some(kind) if kind == option => {
+            let named = (message.u16(nd::OPTIONS + 2).map(u16::to_be), message.word(nd::OPTIONS + 4));
+            let own = mac(attachment);
+            named != (Some(own.0), Some(own.1))
+        }
+        // Another option first would hide the one that counts; a nonce (RFC 7527) comes in solicitations of duplicate address detection, which name none
+        // and from which nobody takes one.
+        Some(_) => option == nd::TARGET || packet.source != [0; 4],
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! What policy says of a new connection. Decides nothing about known ones, counts nothing.
+
+use netd_abi::attachment::Attachment;
+use netd_abi::flow::{FlowKey, Judged, JudgedKey, PublishedKey, PublishedValue, config};
+use netd_abi::policy::{ANYBODY, NO_SET, PREFIXES, RuleKey};
+use netd_abi::{Direction, Why};
+use netd_ebpf::flow::{leading, opener, policy_port};
+use netd_ebpf::packet::{bytes, is_v4, words};
+use netd_ebpf::said::Said;
+
+use crate::maps;
+use crate::work::Seen;
+
+/// A connection that came through a published port under the host's address is known by its target alone for so long, where masquerading changed its port.
+const JUDGED_NS: u64 = 2_000_000_000;
+/// DNS (RFC 1035, 4.2).
+const DNS: [u8; 2] = 53_u16.to_be_bytes();
+
+/// What policy says of the flow that is asked about.
+#[inline(never)]
+pub(crate) fn judge(attachment: &Attachment, seen: &mut Seen) -> Said {
+    let sends = matches!(seen.asked(), Direction::FromContainer);
+    let mut target = None;
+    let (set, remote, port);
+    if sends {
+        if seen.config.flags & config::POLICY == 0 {
+            return Said::FORWARD;
+        }
+        target = published(&seen.key);
+        (remote, port) = target.map_or((&seen.key.remote, seen.key.remote_port), |target| (&target.address, target.port));
+        set = attachment.egress;
+    } else {
+        if attachment.ingress == NO_SET || seen.opener & (opener::HOST | opener::JUDGED) != 0 {
+            return Said::FORWARD;
+        }
+        if maps::is_host(&seen.key.remote) && was_judged(&seen.key, seen.now) {
+            seen.opener |= opener::JUDGED;
+            return Said::FORWARD;
+        }
+        (remote, port) = (&seen.key.remote, seen.key.local_port);
+        set = attachment.ingress;
+    }
+    let mut said = Said::FORWARD;
+    if set != NO_SET {
+        let owner = maps::owner(attachment.generation, remote);
+        let is_dns = sends && owner.dns != 0 && port == DNS;
+        let (protocol, port) = policy_port(seen.key.protocol, port);
+        said = ask(set, if is_dns { owner.dns } else { owner.identity }, protocol, port);
+    }
+    match target {
+        Some(target) if said.passes() => through_published(&seen.key, target, said, seen.now),
+        _ => said,
+    }
+}
+
+/// What the target's ingress rules say of a connection to its published port: it may see another source address, and then could not tell.
+#[inline(never)]
+fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u64) -> Said {
+    let Some(other) = maps::local(&target.address).and_then(maps::attachment) else { return said };
+    let mut of_target = Said::FORWARD;
+    if other.ingress != NO_SET {
+        let client = maps::owner(other.generation, &key.local).identity;
+        of_target = ask(other.ingress, client, key.protocol, target.port);
+    }
+    if !of_target.passes() {
+        return of_target;
+    }
+    let mut judged =
+        JudgedKey { target: target.address, target_port: target.port, client_port: key.local_port, protocol: key.protocol, padding: [0; 3] };
+    let who = Judged { client: key.local, time_ns: now };
+    // Where it cannot be noted, the target's own program judges by the address that it sees, and drops in doubt.
+    let _ = maps::JUDGED.insert(&judged, &who, 0);
+    judged.client_port = [0; 2];
+    let _ = maps::JUDGED.insert(&judged, &who, 0);
+    if said.number() == Why::Forward.number() && said.rule() == 0 { of_target } else { said }
+}
+
+/// Where a published port leads that the container sends to.
+#[inline(never)]
+fn published(key: &FlowKey) -> Option<&'static PublishedValue> {
+    let mut place = PublishedKey { address: key.remote, port: key.remote_port, protocol: key.protocol, padding: 0 };
+    // SAFETY: only the daemon writes, and it replaces whole elements.
+    let target = unsafe { maps::PUBLISHED.get(&place) };
+    if target.is_some() || !maps::is_host(&key.remote) {
+        return target;
+    }
+    let remote = words(&key.remote);
+    place.address = bytes(if is_v4(&remote) { [remote[0], remote[1], remote[2], 0] } else { [0; 4] });
+    // SAFETY: as above.
+    unsafe { maps::PUBLISHED.get(&place) }
+}
+
+/// Whether what comes under the host's address is a connection through a published port that its container was allowed. Whatever else is masqueraded
+/// is judged by the address that it has, never as the host's own.
+#[inline(never)]
+fn was_judged(key: &FlowKey, now: u64) -> bool {
+    let mut judged =
+        JudgedKey { target: key.local, target_port: key.local_port, client_port: key.remote_port, protocol: key.protocol, padding: [0; 3] };
+    // SAFETY: a value that is replaced meanwhile is as true as the former one.
+    if unsafe { maps::JUDGED.get(&judged) }.is_some() {
+        return true;
+    }
+    judged.client_port = [0; 2];
+    // SAFETY: as above.
+    unsafe { maps::JUDGED.get(&judged) }.is_some_and(|who| now.wrapping_sub(who.time_ns) < JUDGED_NS)
+}
+
+/// What a rule set says: the longest prefix of the port that it has for the identity, else for anybody, else its default.
+#[inline(never)]
+fn ask(set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
+    // SAFETY: only the daemon writes, and it replaces whole elements.
+    let Some(rules) = (unsafe { maps::SETS.get(set) }) else {
+        // A number without a set is none that the daemon gave: closed.
+        return Said::because(Why::DropPolicy);
+    };
+    if identity != ANYBODY {
+        let said = find(rules.prefixes, set, identity, protocol, port);
+        if said != Said::NOTHING {
+            return said;
+        }
+    }
+    let said = find(rules.prefixes, set, ANYBODY, protocol, port);
+    if said != Said::NOTHING { said } else { Said::by(rules.default) }
+}
+
+/// What a rule set says of an identity, by the longest prefix of the port that it has for it.
+#[inline(never)]
+fn find(prefixes: u32, set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
+    let mut key = RuleKey { set, identity, port, prefix: 0, protocol };
+    for prefix in PREFIXES {
+        if prefixes & (1 << prefix) != 0 {
+            let said = probe(&mut key, port, prefix);
+            if said != Said::NOTHING {
+                return said;
+            }
+        }
+    }
+    Said::NOTHING
+}
+
+/// By itself, as the loop around it is unrolled, and the masks of all prefixes need more of the stack than there is.
+#[inline(never)]
+fn probe(key: &mut RuleKey, port: [u8; 2], prefix: u32) -> Said {
+    key.port = leading(port, prefix);
+    key.prefix = prefix as u8;
+    // SAFETY: only the daemon writes, and it replaces whole elements.
+    unsafe { maps::RULES.get(&*key) }.map_or(Said::NOTHING, |said| Said::by(*said))
+}

@@ -1,0 +1,136 @@
+//! Flows: finds a packet's, judges a new one and those of an older epoch, keeps what is known of it. Never says what becomes of a packet that is no part of
+//! a flow.
+
+use netd_abi::flow::{EventKind, Flow, FlowKey, config};
+use netd_abi::policy::RuleValue;
+use netd_abi::{Attachment, Happened};
+use netd_ebpf::flow::{begins_anew, direction_of, opener};
+use netd_ebpf::packet::Packet;
+use netd_ebpf::said::Said;
+
+use crate::judge::judge;
+use crate::work::Seen;
+use crate::{emit, maps};
+
+/// What is said of a packet, and by which rule; a known flow goes on, a new one begins where it may.
+#[inline(always)]
+pub(crate) fn track(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
+    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
+        // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
+        let flow = unsafe { &mut *flow };
+        if flow.epoch == seen.config.epoch && !begins_anew(flow, packet, seen.direction()) {
+            return go_on(flow, packet, seen);
+        }
+    }
+    look_closer(attachment, packet, seen, fresh)
+}
+
+/// Whether a packet's flow is known: what is related to it may pass.
+#[inline(always)]
+pub(crate) fn is_known(key: &FlowKey) -> bool {
+    maps::FLOWS.get_ptr(key).is_some() || maps::NEW_FLOWS.get_ptr(key).is_some()
+}
+
+/// One more packet of a flow.
+#[inline(always)]
+fn go_on(flow: &mut Flow, packet: &Packet, seen: &Seen) -> Said {
+    let way = seen.place();
+    flow.last_ns = seen.now;
+    flow.counters[way] = flow.counters[way].plus(seen.counted);
+    flow.flags[way] |= packet.flags;
+    Said::by(RuleValue { rule: flow.rule, verdict: u32::from(flow.verdict) })
+}
+
+/// A reply was seen: from now on a flood of new flows does not evict it.
+#[inline(never)]
+fn confirm(key: &FlowKey, flow: &Flow) -> bool {
+    if maps::FLOWS.insert(key, flow, 0).is_ok() {
+        // Gone already is as good.
+        let _ = maps::NEW_FLOWS.remove(key);
+        return true;
+    }
+    maps::note(Happened::FlowNotConfirmed);
+    emit::wake(EventKind::Full);
+    false
+}
+
+/// A flow that is not confirmed yet, or was judged in another epoch, or is not known, or begins anew.
+#[inline(never)]
+fn look_closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
+    let confirmed = maps::FLOWS.get_ptr_mut(&seen.key);
+    let is_confirmed = confirmed.is_some();
+    let known = confirmed.or_else(|| maps::NEW_FLOWS.get_ptr_mut(&seen.key));
+    seen.asks(seen.direction());
+    seen.opener = if seen.from_host { opener::HOST } else { 0 };
+    let mut begins = true;
+    let mut is_judged = false;
+    if let Some(flow) = known {
+        // SAFETY: the element is there until the program has ended; one of NEW_FLOWS that is evicted meanwhile is used again at once, and then counts for
+        // another flow what this packet adds.
+        let flow = unsafe { &mut *flow };
+        begins = begins_anew(flow, packet, seen.direction());
+        if !begins {
+            seen.asks(direction_of(flow));
+            seen.opener = flow.opener & !opener::DIRECTION;
+            is_judged = flow.epoch == seen.config.epoch;
+        }
+    }
+    let said = if is_judged { Said::NOTHING } else { judge(attachment, seen) };
+    if !is_judged && !said.passes() {
+        // An established connection that policy denies now is cut. One that would begin anew stays as it was.
+        if !begins {
+            forget(&seen.key);
+        }
+        return said;
+    }
+    if let (Some(flow), false) = (known, begins) {
+        // SAFETY: as above.
+        let flow = unsafe { &mut *flow };
+        if !is_judged {
+            flow.epoch = seen.config.epoch;
+            flow.rule = said.rule();
+            flow.verdict = said.verdict();
+        }
+        let said = go_on(flow, packet, seen);
+        if !is_confirmed && direction_of(flow).number() != seen.direction().number() {
+            confirm(&seen.key, flow);
+        }
+        return said;
+    }
+    // What begins anew is among the new flows, and must not be found behind the old one.
+    if is_confirmed {
+        forget(&seen.key);
+    }
+    begin(packet, seen, fresh, said)
+}
+
+/// Takes a flow out of both tables; gone already is as good.
+#[inline(never)]
+fn forget(key: &FlowKey) {
+    let _ = maps::FLOWS.remove(key);
+    let _ = maps::NEW_FLOWS.remove(key);
+}
+
+/// A flow begins.
+#[inline(never)]
+fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) -> Said {
+    let way = seen.place();
+    *flow = Flow {
+        first_ns: seen.now,
+        last_ns: seen.now,
+        epoch: seen.config.epoch,
+        rule: said.rule(),
+        verdict: said.verdict(),
+        opener: way as u8 | seen.opener,
+        ..Flow::default()
+    };
+    flow.counters[way] = seen.counted;
+    flow.flags[way] = packet.flags;
+    if maps::NEW_FLOWS.insert(&seen.key, &*flow, 0).is_err() {
+        maps::note(Happened::FlowNotTracked);
+    }
+    if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
+        emit::begun(packet, seen, said);
+    }
+    said
+}

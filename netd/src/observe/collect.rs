@@ -1,0 +1,184 @@
+//! Collecting: what is over is deleted and told, what is audited is told once, and room is made where there is none. Never sleeps, and keeps nothing.
+//!
+//! Each entry is read again right before it is deleted, as a packet may have come since. One that comes in the moment between loses only what it was counted
+//! for in the flow, never in the attachment's counters, and the one after it is judged as the first of a new flow.
+//!
+//! What the programs themselves give up is not told as closed: a connection that begins anew under the key of one that was over, one that a new policy
+//! denies (it is told as denied), and the oldest new ones where a flood needs their room.
+
+use std::collections::HashMap;
+
+use netd_abi::Verdict;
+use netd_abi::flow::{Denied, Flow, FlowKey};
+use netd_api::flow::FlowEvent;
+
+use super::flows::{RawFlow, TELL_AGAIN_NS};
+use super::kernel::clock::Clock;
+use super::kernel::maps::FlowMaps;
+use super::over::{Haste, Stage, over_ns};
+use crate::bpf::BpfError;
+
+/// One part of so many of the confirmed flows' room is free after room was made.
+const FREE: usize = 10;
+
+/// What a collection goes by.
+#[derive(Clone, Copy)]
+pub(crate) struct Round {
+    /// Now.
+    pub(crate) clock: Clock,
+    /// Whether somebody follows.
+    pub(crate) haste: Haste,
+    /// Audited flows that began in this time, and not at its end itself, are told as what would be denied.
+    pub(crate) audited: (u64, u64),
+}
+
+/// Tells and deletes what is over. Says whether anything is left.
+pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) -> Result<bool, BpfError> {
+    let mut is_left = denied(maps, round.clock, told)?;
+    for stage in [Stage::New, Stage::Confirmed] {
+        table(maps, stage).walk(|key, flow| {
+            if is_to_tell(flow, round.audited) {
+                told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
+            }
+            let is_over = |flow: &Flow| over_ns(key.protocol, stage, flow, round.haste) <= round.clock.mono_ns;
+            if is_over(flow) {
+                end(maps, stage, key, is_over, round.clock, told)
+            } else {
+                is_left = true;
+                Ok(())
+            }
+        })?;
+    }
+    Ok(is_left)
+}
+
+/// Frees a tenth of the confirmed flows' room, longest silent first, and tells them as closed. Says how many it had to give up.
+pub(crate) fn make_room(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> Result<u64, BpfError> {
+    let room = maps.confirmed.entries();
+    let mut times = Vec::new();
+    maps.confirmed.walk(|_, flow| {
+        times.push(flow.last_ns);
+        Ok(())
+    })?;
+    let Some(excess) = times.len().checked_sub(room - room / FREE).filter(|excess| *excess > 0) else { return Ok(0) };
+    let latest = *times.select_nth_unstable(excess - 1).1;
+    drop(times);
+    let before = told.len();
+    maps.confirmed.walk(|key, flow| {
+        let is_silent = |flow: &Flow| flow.last_ns <= latest;
+        if is_silent(flow) && told.len() - before < excess { end(maps, Stage::Confirmed, key, is_silent, clock, told) } else { Ok(()) }
+    })?;
+    Ok((told.len() - before) as u64)
+}
+
+/// Everything that is there, as open. A flow that is confirmed meanwhile is there once.
+pub(crate) fn open(maps: &FlowMaps, clock: Clock) -> Result<Vec<RawFlow>, BpfError> {
+    let mut flows = Vec::new();
+    let mut new = HashMap::new();
+    // In the order in which a flow moves, so that none is missed.
+    maps.new.walk(|key, flow| {
+        new.insert(*key, *flow);
+        Ok(())
+    })?;
+    maps.confirmed.walk(|key, flow| {
+        new.remove(key);
+        flows.push(RawFlow::of_flow(FlowEvent::Open, *key, flow, clock));
+        Ok(())
+    })?;
+    flows.extend(new.iter().map(|(key, flow)| RawFlow::of_flow(FlowEvent::Open, *key, flow, clock)));
+    Ok(flows)
+}
+
+/// Tells what was counted of denied connections since they were told. What was told longer ago than that a next packet would be told again needs no entry.
+/// Says whether anything is left.
+pub(crate) fn denied(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> Result<bool, BpfError> {
+    let mut is_left = false;
+    maps.denied.walk(|key, denied| {
+        let is_old = |denied: &Denied| denied.told_ns.saturating_add(TELL_AGAIN_NS) <= clock.mono_ns;
+        if is_old(denied) {
+            end_denied(maps, key, is_old, clock, told)
+        } else {
+            is_left = true;
+            Ok(())
+        }
+    })?;
+    Ok(is_left)
+}
+
+/// Ends everything of these slots that began until the time beside each: what began later is its next owner's.
+pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
+    let is_gone = |slot: u32, since_ns: u64| slots.get(&slot).is_some_and(|until_ns| since_ns <= *until_ns);
+    for stage in [Stage::New, Stage::Confirmed] {
+        table(maps, stage).walk(|key, flow| {
+            let is_gone = |flow: &Flow| is_gone(key.slot, flow.first_ns);
+            if is_gone(flow) { end(maps, stage, key, is_gone, clock, told) } else { Ok(()) }
+        })?;
+    }
+    maps.denied.walk(|key, denied| {
+        let is_gone = |denied: &Denied| is_gone(key.slot, denied.told_ns);
+        if is_gone(denied) { end_denied(maps, key, is_gone, clock, told) } else { Ok(()) }
+    })?;
+    maps.fragments.walk(|key, fragment| if is_gone(key.slot, fragment.first_ns) { maps.fragments.remove(key).map(drop) } else { Ok(()) })
+}
+
+fn table(maps: &FlowMaps, stage: Stage) -> &super::kernel::table::Table<FlowKey, Flow> {
+    match stage {
+        Stage::New => &maps.new,
+        Stage::Confirmed => &maps.confirmed,
+    }
+}
+
+/// Whether an audited flow was not told yet: each begins in one round's time only, and nothing has to be remembered.
+fn is_to_tell(flow: &Flow, (from_ns, until_ns): (u64, u64)) -> bool {
+    u32::from(flow.verdict) == Verdict::Audit.number() && (from_ns..until_ns).contains(&flow.first_ns)
+}
+
+/// Deletes a flow if it still is to end, and tells it.
+fn end(
+    maps: &FlowMaps,
+    stage: Stage,
+    key: &FlowKey,
+    is_to_end: impl Fn(&Flow) -> bool,
+    clock: Clock,
+    told: &mut Vec<RawFlow>,
+) -> Result<(), BpfError> {
+    let Some(flow) = table(maps, stage).get(key)?.filter(is_to_end) else { return Ok(()) };
+    if !table(maps, stage).remove(key)? {
+        return Ok(());
+    }
+    // Confirmed in this very moment: it goes on in the other table.
+    if stage == Stage::New && maps.confirmed.get(key)?.is_some() {
+        return Ok(());
+    }
+    told.push(RawFlow::of_flow(FlowEvent::Closed, *key, &flow, clock));
+    Ok(())
+}
+
+/// The same for what was denied; it is told only where something is left to tell.
+fn end_denied(
+    maps: &FlowMaps,
+    key: &FlowKey,
+    is_to_end: impl Fn(&Denied) -> bool,
+    clock: Clock,
+    told: &mut Vec<RawFlow>,
+) -> Result<(), BpfError> {
+    let Some(denied) = maps.denied.get(key)?.filter(is_to_end) else { return Ok(()) };
+    if maps.denied.remove(key)? && denied.counted.packets > 0 {
+        told.push(RawFlow::of_denied(*key, &denied, clock));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audited_flow_is_told_in_the_round_in_which_it_began() {
+        let flow = |first_ns, verdict: Verdict| Flow { first_ns, verdict: verdict.number() as u8, ..Flow::default() };
+        assert!(is_to_tell(&flow(10, Verdict::Audit), (10, 20)));
+        assert!(!is_to_tell(&flow(20, Verdict::Audit), (10, 20)), "the next round's");
+        assert!(!is_to_tell(&flow(9, Verdict::Audit), (10, 20)), "the last round's");
+        assert!(!is_to_tell(&flow(15, Verdict::Forward), (10, 20)));
+    }
+}

@@ -1,0 +1,196 @@
+//! The loads over all paths, in rounds: each round measures every path once, one after the other, beginning with another one each time. What is judged is
+//! the ratio of two paths in the same round. Never measures two things at once.
+
+use super::{
+    estimate::Estimate,
+    load::Load,
+    rules::{Rules, Shape},
+    subject::{Kind, Subject},
+};
+use crate::table::Goals;
+
+/// Rounds before those that count.
+const WARM: usize = 1;
+/// Numbers of rules.
+const FEW: Rules = Rules(10);
+const SOME: Rules = Rules(1000);
+const MANY: Rules = Rules(10_000);
+/// From [`FEW`] to [`MANY`] no more than this is lost, or nothing at all that could be told from noise.
+const FLAT: f64 = 0.97;
+
+/// What shall hold.
+struct Goal {
+    what: &'static str,
+    of: Kind,
+    to: Kind,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The ratio is at least this: the lower end of its interval is.
+    Least(f64),
+    /// The ratio is 1 as far as one can tell, or above [`FLAT`].
+    Flat,
+}
+
+/// Whether it holds, as far as that is known.
+#[derive(PartialEq, Eq)]
+enum Answer {
+    Met,
+    Missed,
+    Undecided,
+}
+
+impl Wanted {
+    fn answer(self, ratio: Estimate) -> Answer {
+        let (met, could_be) = match self {
+            Self::Least(least) => (ratio.low >= least, ratio.high >= least),
+            Self::Flat => (ratio.low > FLAT || (ratio.low <= 1.0 && ratio.high >= 1.0), ratio.high > FLAT),
+        };
+        match (met, could_be) {
+            (true, _) => Answer::Met,
+            (false, true) => Answer::Undecided,
+            (false, false) => Answer::Missed,
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Least(least) => format!("at least {least:.2}"),
+            Self::Flat => format!("1 is in it, or it is above {FLAT:.2}"),
+        }
+    }
+}
+
+/// Which paths are measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paths {
+    /// All.
+    All,
+    /// Those without netd.
+    Rivals,
+}
+
+/// Measures the loads over the paths, and judges.
+pub(super) fn measured(loads: &[Load], paths: Paths, rounds: usize, goals: &mut Goals) {
+    let subjects: Vec<Subject> = kinds(paths).into_iter().map(Subject::new).collect();
+    for load in loads {
+        let mut table = Table { subjects: &subjects, load: *load, rows: Vec::new() };
+        table.grows(WARM, |_| true);
+        table.rows.clear();
+        // The firewalls are there for comparison, which half the rounds are enough for.
+        for round in 0..rounds {
+            table.grows(1, |kind| round % 2 == 0 || !matches!(kind, Kind::Nft(..)));
+        }
+        let all = wanted(*load, paths);
+        let undecided: Vec<&Goal> =
+            all.iter().filter(|goal| goal.wanted.answer(table.ratio(goal.of, goal.to)) == Answer::Undecided).collect();
+        let concerned = |kind: Kind| undecided.iter().any(|goal| [goal.of, goal.to].contains(&kind));
+        if !undecided.is_empty() {
+            table.grows(rounds, concerned);
+        }
+        table.print();
+        for goal in &all {
+            let ratio = table.ratio(goal.of, goal.to);
+            let met = goal.wanted.answer(ratio) == Answer::Met;
+            goals.note(met, &format!("{}, {}", load.name(), goal.what_of()), &format!("{}, goal: {}", ratio.shown(3), goal.wanted.words()));
+        }
+    }
+}
+
+fn netd(fast: bool, rules: Option<Rules>) -> Kind {
+    Kind::Netd { fast, rules }
+}
+
+const RULES: [Option<Rules>; 4] = [None, Some(FEW), Some(SOME), Some(MANY)];
+
+fn kinds(paths: Paths) -> Vec<Kind> {
+    let mut kinds = vec![Kind::Veth, Kind::Bridge];
+    if paths == Paths::All {
+        kinds.extend([false, true].into_iter().flat_map(|fast| RULES.map(|rules| netd(fast, rules))));
+    }
+    kinds.extend([Kind::Nft(Shape::Sets, MANY), Kind::Nft(Shape::Linear, SOME), Kind::Nft(Shape::Linear, MANY)]);
+    kinds
+}
+
+fn wanted(load: Load, paths: Paths) -> Vec<Goal> {
+    if paths == Paths::Rivals {
+        return Vec::new();
+    }
+    let mut goals = Vec::new();
+    let least = match load {
+        Load::Stream => Some(0.97),
+        Load::Requests => Some(0.95),
+        Load::Connections => Some(0.93),
+        Load::Packets => None,
+    };
+    for (fast, least) in [(false, least), (true, Some(1.0))] {
+        for rules in RULES {
+            let goal = |least| Goal { what: "times the bridge", of: netd(fast, rules), to: Kind::Bridge, wanted: Wanted::Least(least) };
+            goals.extend(least.map(goal));
+        }
+    }
+    for fast in [false, true] {
+        goals.push(Goal { what: "times the same with 10", of: netd(fast, Some(MANY)), to: netd(fast, Some(FEW)), wanted: Wanted::Flat });
+    }
+    goals
+}
+
+impl Goal {
+    fn what_of(&self) -> String {
+        format!("{}: {}", self.of.name(), self.what)
+    }
+}
+
+/// What was measured: a row for each round, a column for each path.
+struct Table<'a> {
+    subjects: &'a [Subject],
+    load: Load,
+    rows: Vec<Vec<Option<f64>>>,
+}
+
+impl Table<'_> {
+    /// Some rounds more, with some of the paths.
+    fn grows(&mut self, rounds: usize, with: impl Fn(Kind) -> bool) {
+        let count = self.subjects.len();
+        for _ in 0..rounds {
+            let mut row = vec![None; count];
+            let first = self.rows.len() % count;
+            for at in (0..count).map(|at| (first + at) % count) {
+                let subject = &self.subjects[at];
+                row[at] = with(subject.kind).then(|| subject.measured(self.load));
+            }
+            self.rows.push(row);
+        }
+    }
+
+    fn column(&self, kind: Kind) -> Vec<Option<f64>> {
+        let at = self.subjects.iter().position(|subject| subject.kind == kind);
+        self.rows.iter().map(|row| row[at?]).collect()
+    }
+
+    fn ratio(&self, of: Kind, to: Kind) -> Estimate {
+        Estimate::of_ratios(&self.column(of), &self.column(to))
+    }
+
+    fn print(&self) {
+        println!(
+            "\n{}; median of {}, and of the ratios in the same round with its 95% interval (of fewer than 6: all)",
+            self.load.name(),
+            self.load.unit()
+        );
+        println!("{:<32} {:>9} {:>6}  {:>24}  {:>24}", "", "median", "rounds", "/ bridge", "/ veth pair");
+        for subject in self.subjects {
+            let samples: Vec<f64> = self.column(subject.kind).into_iter().flatten().collect();
+            println!(
+                "{:<32} {:>9.2} {:>6}  {:>24}  {:>24}",
+                subject.name(),
+                Estimate::of(&samples).middle,
+                samples.len(),
+                self.ratio(subject.kind, Kind::Bridge).shown(3),
+                self.ratio(subject.kind, Kind::Veth).shown(3)
+            );
+        }
+    }
+}

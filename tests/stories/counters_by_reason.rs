@@ -1,0 +1,133 @@
+//! Each packet is counted once, by what became of it: the sums are the interfaces' own, to the packet and the byte, whatever goes on.
+
+use std::time::Duration;
+
+use lab::{
+    Container, HOST_V4, HOST_V6, Lab, Network,
+    policy::{
+        reach::{ECHO, tcp, udp},
+        yaml::{annotated_policy, network_policy},
+    },
+};
+use netd_api::addr::Family;
+
+const ONLY_80: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{protocol: TCP}]}]}";
+/// How long a stream pours at a time.
+const POUR: Duration = Duration::from_millis(700);
+
+/// Both configurations of the fast path.
+const PATHS: [&str; 2] = ["[datapath]\nfast_path = false\n", "[datapath]\nfast_path = true\n"];
+
+fn with_and_without_the_fast_path(story: impl Fn(&Lab, &Network<'_>, &Container<'_>, &Container<'_>)) {
+    for path in PATHS {
+        let lab = Lab::bare();
+        lab.configures(path);
+        lab.starts();
+        let net = lab.network("web");
+        let a = lab.new_container("a").on(&net).label("app", "server").made().listens(80).listens_udp(53);
+        let b = net.container("b");
+        story(&lab, &net, &a, &b);
+        [&a, &b].iter().for_each(|container| lab.counters_add_up(container, &net));
+        lab.ends_clean();
+    }
+}
+
+#[test]
+fn sums_are_exact_while_big_segments_pour_and_others_are_dropped() {
+    with_and_without_the_fast_path(|lab, net, a, b| {
+        lab.applies(&network_policy("default/only-80", ONLY_80));
+        let senders = [a.v4(9), a.v6(9)].map(|to| b.insists_on(to));
+        for family in Family::BOTH {
+            b.pours(a, a.address(family), POUR);
+            lab.here().pours(a, a.address(family), POUR);
+            a.pours(b, b.address(family), POUR);
+        }
+        senders.iter().for_each(|sender| sender.goes_on_for(100));
+        drop(senders);
+        let view = a.attachment(net);
+        let to = view.counters.expect("the programs count on this kernel").to;
+        assert!(to.segments > to.packets, "big segments count as what they would be on a wire: {to:?}");
+        assert!(a.counted(net, "drop_policy") >= 100);
+    });
+}
+
+#[test]
+fn sums_are_exact_with_every_verdict_at_once() {
+    with_and_without_the_fast_path(|lab, net, a, b| {
+        let others = |name: &str| lab.new_container(name).on(net).label("app", name).made().listens(80).listens_udp(53);
+        let (refusing, tried) = (others("refusing"), others("tried"));
+        let closed = |name: &str| format!("{{podSelector: {{matchLabels: {{app: {name}}}}}}}");
+        lab.applies(&network_policy("default/only-80", ONLY_80));
+        lab.applies(&annotated_policy("default/refusing", "netd.io/reject", &closed("refusing")));
+        lab.applies(&annotated_policy("default/tried", "netd.io/audit", &closed("tried")));
+        for _ in 0..3 {
+            b.reaches(a, tcp(80));
+            b.reaches_not(a, udp(53));
+            b.is_refused(&refusing, tcp(80));
+            b.is_refused(&refusing, udp(53));
+            b.reaches(&tried, tcp(80));
+            b.reaches(&tried, ECHO);
+        }
+        b.pours(&tried, tried.address(Family::V4), POUR);
+        [&refusing, &tried].iter().for_each(|container| lab.counters_add_up(container, net));
+    });
+}
+
+#[test]
+fn sums_are_exact_over_restarts_and_kills() {
+    with_and_without_the_fast_path(|lab, _, a, b| {
+        lab.applies(&network_policy("default/only-80", ONLY_80));
+        let stream = b.streams(a.v4(80));
+        let sender = b.insists_on(a.v6(9));
+        for _ in 0..3 {
+            lab.netd().restart();
+            lab.netd().crash();
+            sender.goes_on_for(50);
+            stream.expect_flowing();
+        }
+    });
+}
+
+#[test]
+fn sums_are_exact_for_published_ports_and_the_outside() {
+    with_and_without_the_fast_path(|lab, net, a, b| {
+        lab.outside().serves(90);
+        a.publishes("8080:80");
+        lab.applies(&network_policy("default/only-80", ONLY_80));
+        for host in [HOST_V4, HOST_V6] {
+            lab.outside().fetches((host, 8080)).expect_from(a);
+            b.fetches((host, 8080)).expect_from(a);
+            a.fetches((host, 8080)).expect_from(a);
+        }
+        for outside in [lab::OUTSIDE_V4, lab::OUTSIDE_V6] {
+            b.fetches((outside, 90)).expect_from(lab.outside());
+        }
+        lab.counters_add_up(a, net);
+        lab.applies(&network_policy("default/caged", "{podSelector: {}, policyTypes: [Egress]}"));
+        for outside in [lab::OUTSIDE_V4, lab::OUTSIDE_V6] {
+            b.tries((outside, 90)).expect_silence();
+        }
+    });
+}
+
+#[test]
+fn the_hits_of_rules_tell_which_rule_decided() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = net.container("a").listens(80).listens(81).listens_udp(53);
+    let b = net.container("b");
+    lab.applies(&network_policy("default/it", "{podSelector: {}, ingress: [{ports: [{port: 80}]}, {ports: [{port: 81}]}]}"));
+    let hits = |rule: Option<u32>| {
+        let view = lab.policy("default/it");
+        view.rules.iter().filter(|it| it.direction == "ingress" && it.rule == rule).map(|it| it.hits.packets).sum::<u64>()
+    };
+    b.reaches(&a, tcp(81));
+    lab::eventually("the second rule has hits", || (hits(Some(1)) > 0).then_some(()));
+    assert_eq!((hits(Some(0)), hits(None)), (0, 0));
+    b.reaches_not(&a, udp(53));
+    lab::eventually("what no rule matches has hits", || (hits(None) > 0).then_some(()));
+    assert_eq!(hits(Some(0)), 0);
+    b.reaches(&a, tcp(80));
+    lab::eventually("the first rule has hits", || (hits(Some(0)) > 0).then_some(()));
+    lab.ends_clean();
+}
