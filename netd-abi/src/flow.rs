@@ -35,9 +35,9 @@ pub struct Flow {
     pub counters: [Counters; 2],
     /// The epoch in which it was judged ([`Config::epoch`]); in another one it is judged again.
     pub epoch: u32,
-    /// The rule that let it pass, or [`crate::policy::NO_RULE`].
+    /// The rule that decided, or [`crate::policy::NO_RULE`].
     pub rule: u32,
-    /// A [`crate::Verdict`]'s number: forward or audit.
+    /// A [`crate::Verdict`]'s number. One that was cut by a newer policy stays here as dropped or rejected.
     pub verdict: u8,
     /// Which way its first packet went ([`crate::Direction::number`]).
     pub opener: u8,

@@ -10,7 +10,7 @@ use netd_abi::{Attachment, Counters, Direction, Happened, Why, attachment::flag}
 use netd_ebpf::count::counted;
 use netd_ebpf::flow::{key, opener};
 use netd_ebpf::guard;
-use netd_ebpf::packet::{self, Cut, Far, Frame, Header as _, Inside, Packet, bytes, is_v4, mark, protocol, v4};
+use netd_ebpf::packet::{self, Cut, Far, Header as _, Inside, Packet, bytes, is_v4, mark, protocol, v4};
 use netd_ebpf::said::Said;
 use netd_ebpf::verdict::Outcome;
 
@@ -44,13 +44,15 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         return Outcome::Says { why, pacer: 0 };
     }
     let mut refused = NOT_REFUSED;
-    if !parse(ctx.skb.skb, &mut work.frame) {
+    if parse(ctx.skb.skb) == 0 {
         refused = wrong(attachment, direction, Why::DropMalformed).number();
     } else if matches!(direction, Direction::FromContainer) && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
-        refused = refuses(ctx.skb.skb, attachment, &work.frame);
+        work.seen.ifindex = read::ifindex(ctx);
+        refused = refuses(ctx.skb.skb);
     }
     if matches!(work.frame.inside, Inside::Ip) {
         let (packet, seen) = (&work.frame.packet, &mut work.seen);
+        seen.ifindex = read::ifindex(ctx);
         seen.key = key(attachment.slot, packet, direction);
         seen.counted = counted;
         seen.now = now();
@@ -59,8 +61,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         seen.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0;
         if refused != NOT_REFUSED {
             let said = Said::new(refused, NO_RULE);
-            count_number(attachment, direction, refused, counted);
-            emit::denied(packet, seen, said);
+            let _ = denied(ctx.skb.skb, said.raw());
             return Outcome::Says { why: said.done(), pacer: 0 };
         }
         return ip(ctx, attachment, work, direction, pacer);
@@ -76,25 +77,31 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer }
 }
 
-/// Reads the frame; says whether its headers could be read at all.
+/// Reads the frame; gives 0 where its headers could not be read at all.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn parse(skb: *mut __sk_buff, frame: &mut Frame) -> bool {
+pub(crate) extern "C" fn parse(skb: *mut __sk_buff) -> u32 {
+    let Some(work) = maps::work() else { return 0 };
+    let frame = &mut work.frame;
     let Some(linear) = Linear::of(&TcContext::new(skb)) else {
         maps::note(Happened::HeadersOutOfReach);
         frame.inside = Inside::Wrong(Why::DropMalformed);
-        return false;
+        return 0;
     };
-    packet::parse(&linear, frame)
+    u32::from(packet::parse(&linear, frame))
 }
 
 /// No reason has this number.
 const NOT_REFUSED: u32 = u32::MAX;
 
 /// The guard: a reason's number, or [`NOT_REFUSED`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn refuses(skb: *mut __sk_buff, attachment: &Attachment, frame: &Frame) -> u32 {
+pub(crate) extern "C" fn refuses(skb: *mut __sk_buff) -> u32 {
+    let Some(work) = maps::work() else { return NOT_REFUSED };
+    let Some(attachment) = maps::attachment(work.seen.ifindex) else { return NOT_REFUSED };
     let linear = Linear::within(&TcContext::new(skb));
-    guard::refuses(attachment, frame, &linear, |address| maps::allows(attachment.slot, address)).map_or(NOT_REFUSED, Why::number)
+    guard::refuses(attachment, &work.frame, &linear, |address| maps::allows(attachment.slot, address)).map_or(NOT_REFUSED, Why::number)
 }
 
 #[inline(always)]
@@ -133,42 +140,50 @@ fn made_by_us(ctx: &TcContext, direction: Direction) -> Option<Why> {
 /// An IP packet that the guard lets through.
 #[inline(always)]
 fn ip(ctx: &TcContext, attachment: &Attachment, work: &mut Work, direction: Direction, pacer: u32) -> Outcome {
-    let Work { frame, seen, flow } = work;
+    let Work { frame, seen, .. } = work;
     let packet = &frame.packet;
-    let said = if matches!(packet.fragment, Cut::Later(_)) || packet.marks != 0 || packet.protocol == protocol::IGMP {
-        particular(ctx.skb.skb, attachment, packet, seen)
+    let said = if !matches!(packet.fragment, Cut::Whole) || packet.marks != 0 || packet.protocol == protocol::IGMP {
+        Said::from_raw(particular(ctx.skb.skb))
     } else {
-        track(attachment, packet, seen, flow)
+        track(packet, seen)
     };
-    if let Cut::First(id) = packet.fragment {
-        remember_fragment(packet, seen, id, said);
-    }
     if said.passes() {
         count(attachment, seen, said);
-        if matches!(direction, Direction::FromContainer)
-            && seen.config.flags & config::FAST_PATH != 0
-        {
-            let ways = short::pass(ctx.skb.skb, attachment, work);
+        if matches!(direction, Direction::FromContainer) && seen.config.flags & config::FAST_PATH != 0 {
+            let ways = short::short_way(ctx.skb.skb);
             if ways != short::THE_LONG_WAY {
                 return Outcome::Done(ways);
             }
         }
         return Outcome::Says { why: Why::Forward, pacer };
     }
-    match denied(ctx.skb.skb, attachment, packet, seen, said) {
+    match denied(ctx.skb.skb, said.raw()) {
         reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0 },
         ways => Outcome::Done(ways),
     }
 }
 
-/// What is said of a packet that is no plain part of a flow.
+/// What is said of a packet that is no plain part of a flow. A [`Said`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, seen: &mut Seen) -> Said {
+pub(crate) extern "C" fn particular(skb: *mut __sk_buff) -> u64 {
+    let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    let packet = &frame.packet;
+    let said = of_particular(skb, attachment, packet, seen);
+    if let Cut::First(id) = packet.fragment {
+        remember_fragment(packet, seen, id, said);
+    }
+    said.raw()
+}
+
+#[inline(always)]
+fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, seen: &mut Seen) -> Said {
     if let Cut::Later(id) = packet.fragment {
         return later_fragment(attachment, packet, seen, id);
     }
     // What a link needs to work at all: neighbours, and who listens to which group.
-    if packet.has(mark::LINK) || packet.protocol == protocol::IGMP {
+    if packet.has(mark::LINK) || packet.protocol == protocol::IGMP && packet.goes_to_group() {
         return Said::FORWARD;
     }
     if packet.has(mark::TOO_MANY_HEADERS) {
@@ -177,6 +192,9 @@ fn particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, see
     if packet.has(mark::ICMP_ERROR) && is_related(skb, packet, seen) {
         return Said::FORWARD;
     }
+    if packet.marks == 0 && !matches!(packet.fragment, Cut::Later(_)) {
+        return track(packet, seen);
+    }
     // Neither an error nor a source route begins a flow.
     seen.asks(seen.direction());
     seen.opener = if seen.from_host { opener::HOST } else { 0 };
@@ -184,8 +202,13 @@ fn particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, see
 }
 
 /// Counts and tells what does not pass, and answers it where a policy says so.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn denied(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, seen: &Seen, said: Said) -> i32 {
+pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
+    let said = Said::from_raw(said);
+    let Some(Work { frame, seen, .. }) = maps::work() else { return reply::NO_ANSWER };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return reply::NO_ANSWER };
+    let packet = &frame.packet;
     count_number(attachment, seen.direction(), said.number(), seen.counted);
     count_rule(said.rule(), seen);
     emit::denied(packet, seen, said);

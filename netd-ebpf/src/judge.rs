@@ -106,8 +106,20 @@ fn was_judged(key: &FlowKey, now: u64) -> bool {
 }
 
 /// What a rule set says: the longest prefix of the port that it has for the identity, else for anybody, else its default.
-#[inline(never)]
+#[inline(always)]
 fn ask(set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
+    Said::from_raw(ask_rules(set, identity, u32::from(protocol), u32::from(u16::from_be_bytes(port))))
+}
+
+/// The same of numbers alone, which the verifier looks at once. A [`Said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ask_rules(set: u32, identity: u32, protocol: u32, port: u32) -> u64 {
+    look_up(set, identity, protocol as u8, (port as u16).to_be_bytes()).raw()
+}
+
+#[inline(always)]
+fn look_up(set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
     // SAFETY: only the daemon writes, and it replaces whole elements.
     let Some(rules) = (unsafe { maps::SETS.get(set) }) else {
         // A number without a set is none that the daemon gave: closed.

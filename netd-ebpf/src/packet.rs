@@ -237,6 +237,14 @@ impl Packet {
         self.marks & mark != 0
     }
 
+    /// Whether it goes to many: a multicast group, or IPv4's broadcast.
+    #[inline(always)]
+    #[must_use]
+    pub const fn goes_to_group(&self) -> bool {
+        let [first, .., last] = self.destination;
+        if is_v4(&self.destination) { u32::from_be(last) >> 28 >= 0xe } else { u32::from_be(first) >> 24 == 0xff }
+    }
+
     /// Whether it asks for a TCP connection.
     #[inline(always)]
     #[must_use]

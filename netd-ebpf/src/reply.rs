@@ -108,7 +108,7 @@ fn unreachable(ctx: &TcContext, packet: &Packet, now: u64) -> bool {
 fn write_unreachable(ctx: &TcContext, packet: &Packet, now: u64) -> Option<()> {
     // Nobody is told about errors, nor about what goes to many (RFC 1122, 3.2.2; RFC 4443, 2.4).
     let is_error = packet.has(mark::ICMP_ERROR) || matches!(packet.fragment, Cut::Later(_));
-    if is_error || goes_to_many(packet) || !may_send(now) {
+    if is_error || packet.goes_to_group() || !may_send(now) {
         return None;
     }
     if is_v4(&packet.destination) {
@@ -138,13 +138,6 @@ fn write_unreachable(ctx: &TcContext, packet: &Packet, now: u64) -> Option<()> {
         store(ctx, at, &message)?;
     }
     Some(())
-}
-
-/// Multicast and broadcast.
-#[inline(always)]
-fn goes_to_many(packet: &Packet) -> bool {
-    let [first, .., last] = packet.destination;
-    if is_v4(&packet.destination) { u32::from_be(last) >> 28 >= 0xe } else { u32::from_be(first) >> 24 == 0xff }
 }
 
 #[inline(always)]

@@ -20,6 +20,20 @@ impl Said {
         Self((rule as u64) << 32 | why as u64)
     }
 
+    /// As a number, to be given back by a function of the program.
+    #[inline(always)]
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// From such a number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
     /// What a reason says that is no rule's.
     #[inline(always)]
     #[must_use]
@@ -48,11 +62,20 @@ impl Said {
         (self.0 >> 32) as u32
     }
 
-    /// The verdict's number of what a policy says; for what passes.
+    /// The verdict's number of what a policy says.
     #[inline(always)]
     #[must_use]
     pub const fn verdict(self) -> u8 {
-        if self.number() == Why::AuditPolicy.number() { Verdict::Audit.number() as u8 } else { Verdict::Forward.number() as u8 }
+        let verdict = if self.number() == Why::Forward.number() {
+            Verdict::Forward
+        } else if self.number() == Why::AuditPolicy.number() {
+            Verdict::Audit
+        } else if self.number() == Why::RejectPolicy.number() {
+            Verdict::Reject
+        } else {
+            Verdict::Drop
+        };
+        verdict.number() as u8
     }
 
     /// A reason with the same action: for what is done with the packet now, when it has been counted. (A table of all reasons is more than a program needs to look

@@ -5,7 +5,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
 use netd_abi::attachment::{NO_PACER, flag};
-use netd_abi::{Attachment, Direction};
+use netd_abi::Direction;
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::mac;
 use netd_ebpf::packet::{Cut, bytes};
@@ -21,14 +21,16 @@ const PACKET_HOST: u32 = 0;
 pub(crate) const THE_LONG_WAY: i32 = -1;
 
 /// Sends the packet the short way and counts it for its receiver. [`THE_LONG_WAY`] where it has to go that; what is known of it as sent is overwritten.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn pass(skb: *mut __sk_buff, from: &Attachment, work: &mut Work) -> i32 {
-    pass_on(skb, from, work).unwrap_or(THE_LONG_WAY)
+pub(crate) extern "C" fn short_way(skb: *mut __sk_buff) -> i32 {
+    pass(skb).unwrap_or(THE_LONG_WAY)
 }
 
 #[inline(always)]
-fn pass_on(skb: *mut __sk_buff, from: &Attachment, work: &mut Work) -> Option<i32> {
-    let Work { frame, seen, flow } = work;
+fn pass(skb: *mut __sk_buff) -> Option<i32> {
+    let Work { frame, seen, .. } = maps::work()?;
+    let from = maps::attachment(seen.ifindex)?;
     let packet = &frame.packet;
     let stays = from.bridge != 0
         && from.pacer == NO_PACER
@@ -46,7 +48,8 @@ fn pass_on(skb: *mut __sk_buff, from: &Attachment, work: &mut Work) -> Option<i3
     }
     seen.key = key(to.slot, packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
-    let said = track(to, packet, seen, flow);
+    seen.ifindex = ifindex;
+    let said = track(packet, seen);
     if !said.passes() {
         return None;
     }

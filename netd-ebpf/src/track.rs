@@ -3,18 +3,18 @@
 
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
-use netd_abi::{Attachment, Happened};
+use netd_abi::{Attachment, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
 use crate::judge::judge;
-use crate::work::Seen;
+use crate::work::{Seen, Work};
 use crate::{emit, maps};
 
 /// What is said of a packet, and by which rule; a known flow goes on, a new one begins where it may.
 #[inline(always)]
-pub(crate) fn track(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
+pub(crate) fn track(packet: &Packet, seen: &Seen) -> Said {
     if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
         // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
         let flow = unsafe { &mut *flow };
@@ -22,7 +22,7 @@ pub(crate) fn track(attachment: &Attachment, packet: &Packet, seen: &mut Seen, f
             return go_on(flow, packet, seen);
         }
     }
-    look_closer(attachment, packet, seen, fresh)
+    Said::from_raw(look_closer())
 }
 
 /// Whether a packet's flow is known: what is related to it may pass.
@@ -36,9 +36,14 @@ pub(crate) fn is_known(key: &FlowKey) -> bool {
 fn go_on(flow: &mut Flow, packet: &Packet, seen: &Seen) -> Said {
     let way = seen.place();
     flow.last_ns = seen.now;
+    let said = Said::by(RuleValue { rule: flow.rule, verdict: u32::from(flow.verdict) });
+    if !said.passes() {
+        // It was cut: what it still sends is counted as denied.
+        return said;
+    }
     flow.counters[way] = flow.counters[way].plus(seen.counted);
     flow.flags[way] |= packet.flags;
-    Said::by(RuleValue { rule: flow.rule, verdict: u32::from(flow.verdict) })
+    said
 }
 
 /// A reply was seen: from now on a flood of new flows does not evict it.
@@ -54,9 +59,17 @@ fn confirm(key: &FlowKey, flow: &Flow) -> bool {
     false
 }
 
-/// A flow that is not confirmed yet, or was judged in another epoch, or is not known, or begins anew.
+/// A flow that is not confirmed yet, or was judged in another epoch, or is not known, or begins anew. A [`Said`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn look_closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
+pub(crate) extern "C" fn look_closer() -> u64 {
+    let Some(Work { frame, seen, flow }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    closer(attachment, &frame.packet, seen, flow).raw()
+}
+
+#[inline(always)]
+fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
     let confirmed = maps::FLOWS.get_ptr_mut(&seen.key);
     let is_confirmed = confirmed.is_some();
     let known = confirmed.or_else(|| maps::NEW_FLOWS.get_ptr_mut(&seen.key));
@@ -76,23 +89,22 @@ fn look_closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh:
         }
     }
     let said = if is_judged { Said::NOTHING } else { judge(attachment, seen) };
-    if !is_judged && !said.passes() {
-        // An established connection that policy denies now is cut. One that would begin anew stays as it was.
-        if !begins {
-            forget(&seen.key);
-        }
+    if begins && !said.passes() {
+        // One of its key that is known stays as it was.
         return said;
     }
     if let (Some(flow), false) = (known, begins) {
         // SAFETY: as above.
         let flow = unsafe { &mut *flow };
         if !is_judged {
+            // An established connection that policy denies now is cut: it stays known as denied, or the other side's next packet would look like the first of a
+            // connection of its own.
             flow.epoch = seen.config.epoch;
             flow.rule = said.rule();
             flow.verdict = said.verdict();
         }
         let said = go_on(flow, packet, seen);
-        if !is_confirmed && direction_of(flow).number() != seen.direction().number() {
+        if !is_confirmed && said.passes() && direction_of(flow).number() != seen.direction().number() {
             confirm(&seen.key, flow);
         }
         return said;

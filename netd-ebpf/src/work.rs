@@ -1,4 +1,7 @@
 //! What is known of a packet while a program works on it. Holds no pointers: it lies in a map.
+//!
+//! What is done seldom stands in functions that take nothing but the packet and find the rest here: such a function has a name of its own in the object
+//! (`no_mangle`), and the verifier looks at it once, not again for each way that leads to it (Documentation/bpf/verifier.rst). Without that it takes seconds.
 
 use netd_abi::flow::{Config, Flow, FlowKey};
 use netd_abi::{Counters, Direction};
@@ -24,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) now: u64,
     /// What holds for all programs.
     pub(crate) config: Config,
+    /// The interface of the attachment that is asked about.
+    pub(crate) ifindex: u32,
     /// Which way it goes, seen from the attachment: a [`Direction`]'s number. (Of an enum the compiler knows that it has two values, and leaves out the bound
     /// that the verifier has to see.)
     way: u32,

@@ -26,7 +26,7 @@ use crate::{
     kernel::{KernelError, boot::this_boot, linux::LinuxKernel},
     logs::Logs,
     observe::Observer,
-    reconciler::{Asker, Event, Queue, Reconciler, ask},
+    reconciler::{Asker, Event, Queue, Reconciler, SeenFlows, ask},
     server::{self, Limits, socket},
     store::{Store, StoreError},
 };
@@ -158,7 +158,7 @@ fn start_reconciler(
 fn start_observer(bpf: &Bpf, config: &Config, asker: Asker) -> Option<Observer> {
     let switch = bpf.switch()?;
     // Never waits for room: the reconciler may be waiting for the thread. What is not taken is counted as lost.
-    let tell = move |records, lost| asker.tell(Event::Flows { records, lost });
+    let tell = move |records, lost| asker.tell(Event::Flows(SeenFlows { records, lost }));
     Observer::start(&config.pin_dir, switch, tell)
         .inspect_err(|why| warn!(why = why.line(), "flows are not recorded"))
         .ok()

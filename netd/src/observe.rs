@@ -28,7 +28,7 @@ use crate::bpf::switch::Switch;
 /// Bytes; the thread calls nothing deep.
 const STACK: usize = 256 * 1024;
 
-/// A handle on the flows thread. With the last one the thread ends.
+/// A handle on the flows thread. With the last one the thread ends; what is in the kernel stays for the next daemon.
 #[derive(Clone)]
 pub(crate) struct Observer(Arc<Line>);
 
@@ -104,13 +104,6 @@ impl Observer {
     pub(crate) fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
     }
-
-    /// Ends the thread, and waits for that. What is in the kernel stays for the next daemon.
-    pub(crate) fn stop(&self) {
-        let (stopped, ended) = sync_channel(1);
-        self.0.send(Command::Stop(stopped));
-        let _ended_before = ended.recv();
-    }
 }
 
 impl Line {
@@ -124,6 +117,6 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.send(Command::Stop(sync_channel(1).0));
+        self.send(Command::Stop);
     }
 }

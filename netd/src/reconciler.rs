@@ -34,7 +34,7 @@ use netd_core::{
 };
 use tracing::{debug, info, warn};
 
-pub use ask::{Ask, Asker, Caller, Event};
+pub use ask::{Ask, Asker, Caller, Event, SeenFlows};
 pub use queue::Queue;
 pub use survey::Reason;
 
@@ -105,7 +105,7 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Asks this one for flows.
     #[must_use]
-    pub fn with_flows(mut self, observer: Option<Observer>) -> Self {
+    pub(crate) fn with_flows(mut self, observer: Option<Observer>) -> Self {
         self.flows = flows::Flows::of(observer);
         self
     }
@@ -143,7 +143,7 @@ impl<K: Kernel> Reconciler<K> {
                     self.settings = settings;
                     self.resettle_policy();
                 }
-                Ok(Event::Flows { records, lost }) => self.record_flows(records, lost),
+                Ok(Event::Flows(seen)) => self.record_flows(seen.records, seen.lost),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }

@@ -79,10 +79,16 @@ impl<'lab> Stage<'lab> {
 /// Tells a story about what is sent, and looks whether all is well afterwards.
 #[track_caller]
 fn none_passes(make: impl Fn(Frame) -> Vec<Vec<u8>>) {
+    none_passes_with_tags(0, make);
+}
+
+/// The same where so many VLAN tags are in what is sent to a container, and by it.
+#[track_caller]
+fn none_passes_with_tags(tags: u64, make: impl Fn(Frame) -> Vec<Vec<u8>>) {
     let lab = Lab::unfiltered();
     let stage = Stage::on(&lab);
     stage.stops_both_ways(make);
-    [&stage.closed, &stage.hostile].iter().for_each(|container| lab.counters_add_up(container, &stage.net));
+    [&stage.closed, &stage.hostile].iter().for_each(|container| lab.counters_add_up_but_for_tags(container, &stage.net, tags));
     stage.hostile.reaches_not(&stage.closed, tcp(80));
     lab.here().reaches(&stage.closed, tcp(80));
     lab.ends_clean();
@@ -168,7 +174,8 @@ fn frames_that_are_neither_ip_nor_arp_do_not_pass_where_a_policy_governs_and_pas
 
 #[test]
 fn packets_with_a_vlan_tag_are_judged_like_those_without() {
-    none_passes(|frame| {
+    // Two frames in each family, one with two tags.
+    none_passes_with_tags(6, |frame| {
         let udp = frame.udp(PAYLOAD);
         let tagged = |tags: &[u8]| frame.of_ethernet(0x8100, &[tags, &udp[12..]].concat());
         vec![tagged(&[0, 5]), tagged(&[0, 5, 0x81, 0, 0, 6])]

@@ -295,3 +295,58 @@ fn a_sysctl_is_the_hosts_own_unless_its_interface_goes_with_us() {
     assert!(!is_hosts_own(&Sysctl { ns: Ns::At("/run/netns/a".to_owned()), key: "net/ipv4/conf/up0/forwarding".to_owned() }, &objects));
     assert!(objects.bridges.contains_key(&"br.7".parse::<IfName>().unwrap()));
 }
+
+/// What the programs are told of the only attachment.
+fn told(desired: &Desired) -> Entry {
+    let wanted = expand(desired, &host(ALL), &Scope::Everything);
+    *wanted.veths.into_values().next().and_then(|veth| veth.entry).expect("there is one")
+}
+
+fn told_of(spec: &str) -> Entry {
+    let mut desired = Desired::default();
+    for request in [network(r#"{"name":"n","icc":false,"subnets":["10.9.0.0/24","fd00:9::/64"]}"#), container(spec)] {
+        ask(&mut desired, &host(ALL), &request);
+    }
+    told(&desired)
+}
+
+#[test]
+fn the_programs_are_told_what_a_container_is_and_what_else_it_may_send_from() {
+    let entry = told_of(r#"{"name":"a","networks":[{"network":"n","mac":"02:00:00:00:00:07"}],"allow_addresses":["198.51.100.0/24"]}"#);
+    let addresses: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!((entry.mac.to_string().as_str(), addresses), ("02:00:00:00:00:07", vec!["10.9.0.2".to_owned(), "fd00:9::2".to_owned()]));
+    assert_eq!(entry.allowed, ["198.51.100.0/24".parse().unwrap()].into());
+    assert_eq!((entry.checks, entry.isolated, entry.paced), (Checks::All, true, false));
+    assert!(entry.bridge.is_some());
+}
+
+#[test]
+fn with_its_guard_off_nothing_of_a_container_is_checked() {
+    assert_eq!(told_of(r#"{"name":"a","networks":[{"network":"n"}],"guard":"off"}"#).checks, Checks::Nothing);
+}
+
+/// A container with other addresses than its network gives.
+fn with_addresses(addresses: &[&str]) -> Entry {
+    let mut desired = Desired::default();
+    for request in [network(r#"{"name":"n","subnets":["10.9.0.0/24","fd00:9::/64"]}"#), container(r#"{"name":"a","networks":[{"network":"n"}]}"#)] {
+        ask(&mut desired, &host(ALL), &request);
+    }
+    let before = desired.containers().values().next().unwrap().clone();
+    let mut after = Container::clone(&before);
+    after.attachments[0].addresses = addresses.iter().map(|net| net.parse().unwrap()).collect();
+    desired.apply(&Change { edits: vec![Edit::Container { before: Some(before), after: Some(after.into()) }] });
+    told(&desired)
+}
+
+#[test]
+fn over_a_network_without_addresses_only_hardware_addresses_are_checked() {
+    let entry = with_addresses(&[]);
+    assert_eq!((entry.checks, entry.addresses.len()), (Checks::Mac, 0));
+}
+
+#[test]
+fn of_two_addresses_of_a_family_the_first_stays_first() {
+    let entry = with_addresses(&["fd00:9::9/64", "10.9.0.9/24", "fd00:9::3/64", "10.9.0.3/24"]);
+    let addresses: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.9.0.9", "10.9.0.3", "fd00:9::9", "fd00:9::3"]);
+}

@@ -78,7 +78,7 @@ mod tests {
         let why = probe(&[], Path::new("/sys/fs/bpf/netd")).unwrap_err().to_string();
         assert_eq!(
             why,
-            "the eBPF object is not there (netd was built with AYA_BUILD_SKIP); instead: containers are connected, nothing is counted"
+            "the eBPF object is not there (netd was built with AYA_BUILD_SKIP); instead: containers are connected, nothing is counted, and policies are refused"
         );
     }
 

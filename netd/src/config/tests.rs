@@ -80,6 +80,31 @@ fn every_complaint_names_the_line_and_is_one_line() {
 }
 
 #[test]
+fn policy_and_data_path_are_tables_of_their_own() {
+    let settings = of("").expect("an empty file").settings();
+    assert_eq!((settings.policy_default, settings.fast_path), (ByDefault::Allow, FAST_PATH));
+    let config = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\n").expect("both are known");
+    assert_eq!((config.settings().policy_default, config.settings().fast_path), (ByDefault::Deny, false));
+    assert_eq!(of("[policy]\ndefault = \"allow\"\n").expect("it is known").policy_default, ByDefault::Allow);
+    for (text, line, says) in [
+        ("[policy]\ndefault = \"reject\"", 2, "`allow` or `deny`"),
+        ("[policy]\n\ndefalt = \"deny\"", 3, "did you mean `default`?"),
+        ("[datapath]\nfast_pth = true", 2, "unknown field `fast_pth`"),
+        ("[datapath]\nfast_path = \"on\"", 2, "boolean"),
+        ("[datapth]\n", 1, "did you mean `datapath`?"),
+    ] {
+        let said = refused(text);
+        assert!(said.starts_with(&format!("/etc/netd/netd.toml:{line}: ")) && said.contains(says), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn policy_and_data_path_need_no_restart() {
+    let newer = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\n").expect("both are known");
+    assert_eq!(of("").expect("an empty file").needs_restart(&newer), [] as [&str; 0]);
+}
+
+#[test]
 fn pools_that_overlap_are_refused() {
     let said = refused("pools = [{ base = \"10.0.0.0/8\", prefix = 24 }, { base = \"10.80.0.0/13\", prefix = 24 }]");
     assert!(said.contains("10.0.0.0/8 and 10.80.0.0/13 overlap"), "{said}");

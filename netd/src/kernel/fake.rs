@@ -1,24 +1,32 @@
 //! A kernel in memory: it keeps what it is given and refuses what Linux refuses. Knows nothing of what is wanted.
 
+mod look;
+mod verdicts;
+
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use netd_api::{
-    addr::Family,
     names::IfName,
     spec::Source,
-    view::{Counters, Trouble},
+    view::{Counters, ReasonView, Traffic, Trouble},
 };
 use netd_core::{
-    firewall::{Element, element::Publish},
+    firewall::element::Publish,
     host::{Found, Host},
     objects::{Bucket, Filters, Ifb, Netns, NetnsId, Ns, Objects, Peer, Reservation, Route, Table, Veth},
     op::Op,
+    policy::book::{Fill, steps::Write},
 };
 
-use super::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError};
+use self::{
+    look::{at, same_place},
+    verdicts::Verdicts,
+};
+use super::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables};
 
 /// What survives the daemon: the kernel's objects, and what was done to them.
 #[derive(Debug, Default)]
@@ -37,6 +45,8 @@ pub(crate) struct World {
     pub(crate) troubles: Vec<Trouble>,
     /// How many ports of each bridge are strangers' links.
     pub(crate) strangers_ports: usize,
+    /// What the maps of policy hold.
+    pub(crate) verdicts: Verdicts,
     /// Every step that was done, in order.
     pub(crate) done: Vec<Op>,
 }
@@ -158,14 +168,17 @@ impl Kernel for FakeKernel {
     }
 
     fn policy_numbers(&mut self) -> Option<u32> {
-        self.world().host.features.datapath.then_some(0)
+        let world = self.world();
+        world.host.features.datapath.then(|| world.verdicts.highest())
     }
 
-    fn hold_policy(&mut self, _entries: &[Write]) -> Result<(), KernelError> {
+    fn hold_policy(&mut self, entries: &[Write]) -> Result<(), KernelError> {
+        self.world().verdicts.hold(entries);
         Ok(())
     }
 
-    fn inform(&mut self, _hosts: &BTreeSet<IpAddr>, _published: Option<&BTreeSet<Publish>>, _fast_path: bool) -> Result<(), KernelError> {
+    fn inform(&mut self, hosts: &BTreeSet<IpAddr>, published: Option<&BTreeSet<Publish>>, fast_path: bool) -> Result<(), KernelError> {
+        self.world().verdicts.inform(hosts, published, fast_path);
         Ok(())
     }
 
@@ -179,36 +192,6 @@ impl Kernel for FakeKernel {
 
     fn health(&mut self) -> Health {
         Health { troubles: self.world().troubles.clone(), ..Health::default() }
-    }
-}
-
-fn at(objects: &Objects, keys: &Objects) -> Objects {
-    let keep = |ns: &Ns, link: &IfName| {
-        keys.addresses.iter().any(|key| key.ns == *ns && key.link == *link)
-            || keys.routes.iter().any(|key| key.ns == *ns && key.link == *link)
-    };
-    Objects {
-        netns: objects.netns.iter().filter(|(path, _)| keys.netns.contains_key(*path)).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        bridges: objects.bridges.iter().filter(|(name, _)| keys.bridges.contains_key(*name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        veths: objects.veths.iter().filter(|(name, _)| keys.veths.contains_key(*name)).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        ifbs: objects.ifbs.iter().filter(|(name, _)| keys.ifbs.contains_key(*name)).map(|(k, v)| (k.clone(), *v)).collect(),
-        addresses: objects.addresses.iter().filter(|address| keep(&address.ns, &address.link)).cloned().collect(),
-        routes: objects.routes.iter().filter(|route| keep(&route.ns, &route.link)).cloned().collect(),
-        sysctls: objects.sysctls.iter().filter(|(key, _)| keys.sysctls.contains_key(*key)).map(|(k, v)| (k.clone(), v.clone())).collect(),
-        table: objects.table,
-        elements: objects.elements.iter().filter(|element| keys.elements.iter().any(|key| same_place(key, element))).cloned().collect(),
-        filters: objects.filters,
-        reservations: objects.reservations.intersection(&keys.reservations).copied().collect(),
-        left_slots: objects.left_slots.intersection(&keys.left_slots).copied().collect(),
-    }
-}
-
-/// Whether two elements cannot both be: the same, or two targets of one published port.
-fn same_place(one: &Element, other: &Element) -> bool {
-    let place = |publish: &Publish| (publish.address, publish.protocol, publish.port, Family::of(publish.target));
-    match (one, other) {
-        (Element::Publish(one), Element::Publish(other)) => place(one) == place(other),
-        _ => one == other,
     }
 }
 
@@ -358,7 +341,7 @@ impl World {
                 objects.reservations.remove(port);
             }
             // Verdicts are no objects.
-            Op::Enforce(_) => {}
+            Op::Enforce(steps) => self.verdicts.enforce(steps),
             Op::FlushPort { .. } | Op::FlushAddress(..) | Op::Announce { .. } => {}
         }
         Ok(())

@@ -15,7 +15,7 @@ use netd_api::flow::FlowEvent;
 use super::flows::{RawFlow, TELL_AGAIN_NS};
 use super::kernel::clock::Clock;
 use super::kernel::maps::FlowMaps;
-use super::over::{Haste, Stage, over_ns};
+use super::over::{Stage, over_ns};
 use crate::bpf::BpfError;
 
 /// One part of so many of the confirmed flows' room is free after room was made.
@@ -26,8 +26,6 @@ const FREE: usize = 10;
 pub(crate) struct Round {
     /// Now.
     pub(crate) clock: Clock,
-    /// Whether somebody follows.
-    pub(crate) haste: Haste,
     /// Audited flows that began in this time, and not at its end itself, are told as what would be denied.
     pub(crate) audited: (u64, u64),
 }
@@ -40,7 +38,7 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
             if is_to_tell(flow, round.audited) {
                 told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
             }
-            let is_over = |flow: &Flow| over_ns(key.protocol, stage, flow, round.haste) <= round.clock.mono_ns;
+            let is_over = |flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
             if is_over(flow) {
                 end(maps, stage, key, is_over, round.clock, told)
             } else {

@@ -26,27 +26,16 @@ pub(crate) enum Stage {
     Confirmed,
 }
 
-/// How soon ends are to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Haste {
-    /// What is left of a connection's last packets is waited for.
-    Usual,
-    /// Somebody follows and wants to see it.
-    Watched,
-}
-
 /// From when on a flow is over, in the time of [`Flow::last_ns`], if no packet of it comes before.
-pub(crate) fn over_ns(protocol: u8, stage: Stage, flow: &Flow, haste: Haste) -> u64 {
-    flow.last_ns.saturating_add(silence_s(protocol, stage, flow.flags, haste) * SECOND_NS)
+pub(crate) fn over_ns(protocol: u8, stage: Stage, flow: &Flow) -> u64 {
+    flow.last_ns.saturating_add(silence_s(protocol, stage, flow.flags) * SECOND_NS)
 }
 
 /// How many seconds of silence mean the end.
-fn silence_s(protocol: u8, stage: Stage, flags: [u8; 2], haste: Haste) -> u64 {
+fn silence_s(protocol: u8, stage: Stage, flags: [u8; 2]) -> u64 {
     match (protocol, stage) {
-        (TCP, _) if is_closed(flags) => match haste {
-            Haste::Usual => 10,
-            Haste::Watched => 2,
-        },
+        // What is left of its last packets is waited for.
+        (TCP, _) if is_closed(flags) => 2,
         // A client that is not answered sends its SYNs at most 32 s apart (tcp_syn_retries in tcp(7)).
         (TCP, Stage::New) => 60,
         // netfilter waits for 5 days (nf_conntrack_tcp_timeout_established): a connection that it forgets loses its address translation. Here it is judged
@@ -77,30 +66,28 @@ mod tests {
         const ACK: u8 = 16;
         let open = [SYN | ACK, SYN | ACK];
         let cases = [
-            ("a SYN without an answer", TCP, Stage::New, [SYN, 0], 60, 60),
-            ("a refused SYN", TCP, Stage::Confirmed, [SYN, RST | ACK], 10, 2),
-            ("a refused SYN that found no room among the confirmed", TCP, Stage::New, [SYN, RST | ACK], 10, 2),
-            ("an established connection", TCP, Stage::Confirmed, open, 86_400, 86_400),
-            ("a half-closed connection", TCP, Stage::Confirmed, [open[0] | FIN, open[1]], 86_400, 86_400),
-            ("a closed connection", TCP, Stage::Confirmed, open.map(|flags| flags | FIN), 10, 2),
-            ("a question by UDP", UDP, Stage::New, [0, 0], 30, 30),
-            ("a talk by UDP", UDP, Stage::Confirmed, [0, 0], 180, 180),
-            ("an SCTP INIT", SCTP, Stage::New, [0, 0], 30, 30),
-            ("an SCTP association", SCTP, Stage::Confirmed, [0, 0], 180, 180),
-            ("a ping", ICMP, Stage::New, [0, 0], 30, 30),
-            ("an answered ping", ICMPV6, Stage::Confirmed, [0, 0], 30, 30),
-            ("a tunnel", 47, Stage::Confirmed, [0, 0], 600, 600),
+            ("a SYN without an answer", TCP, Stage::New, [SYN, 0], 60),
+            ("a refused SYN", TCP, Stage::Confirmed, [SYN, RST | ACK], 2),
+            ("a refused SYN that found no room among the confirmed", TCP, Stage::New, [SYN, RST | ACK], 2),
+            ("an established connection", TCP, Stage::Confirmed, open, 86_400),
+            ("a half-closed connection", TCP, Stage::Confirmed, [open[0] | FIN, open[1]], 86_400),
+            ("a closed connection", TCP, Stage::Confirmed, open.map(|flags| flags | FIN), 2),
+            ("a question by UDP", UDP, Stage::New, [0, 0], 30),
+            ("a talk by UDP", UDP, Stage::Confirmed, [0, 0], 180),
+            ("an SCTP INIT", SCTP, Stage::New, [0, 0], 30),
+            ("an SCTP association", SCTP, Stage::Confirmed, [0, 0], 180),
+            ("a ping", ICMP, Stage::New, [0, 0], 30),
+            ("an answered ping", ICMPV6, Stage::Confirmed, [0, 0], 30),
+            ("a tunnel", 47, Stage::Confirmed, [0, 0], 600),
         ];
-        for (what, protocol, stage, flags, usual, watched) in cases {
+        for (what, protocol, stage, flags, seconds) in cases {
             let flow = Flow { last_ns: 7, flags, ..Flow::default() };
-            for (haste, seconds) in [(Haste::Usual, usual), (Haste::Watched, watched)] {
-                assert_eq!(over_ns(protocol, stage, &flow, haste), 7 + seconds * 1_000_000_000, "{what}, {haste:?}");
-            }
+            assert_eq!(over_ns(protocol, stage, &flow), 7 + seconds * 1_000_000_000, "{what}");
         }
     }
 
     #[test]
     fn a_time_from_the_end_of_days_does_not_overflow() {
-        assert_eq!(over_ns(UDP, Stage::New, &Flow { last_ns: u64::MAX - 1, ..Flow::default() }, Haste::Usual), u64::MAX);
+        assert_eq!(over_ns(UDP, Stage::New, &Flow { last_ns: u64::MAX - 1, ..Flow::default() }), u64::MAX);
     }
 }

@@ -53,12 +53,6 @@ impl<T> Recorder<T> {
         let first = forgotten + skipped + 1;
         self.records.range(skipped as usize..).enumerate().map(move |(at, record)| (first + at as u64, record))
     }
-
-    /// Those that are recent enough, oldest first. Records are told some seconds late and not quite in the order of their times, so that
-    /// the question is put to every one.
-    pub(crate) fn since(&self, is_since: impl Fn(&T) -> bool) -> impl DoubleEndedIterator<Item = (u64, &T)> {
-        self.after(0).filter(move |(_, record)| is_since(record))
-    }
 }
 
 #[cfg(test)]
@@ -94,13 +88,6 @@ mod tests {
     fn an_empty_store_has_nothing_after_any_number() {
         let recorder = filled(3, 0);
         assert_eq!((recorder.after(0).count(), recorder.after(9).count(), recorder.forgotten()), (0, 0, 0));
-    }
-
-    #[test]
-    fn since_a_time_asks_every_record() {
-        let mut recorder = filled(9, 3);
-        recorder.add(5);
-        assert_eq!(recorder.since(|time| *time <= 10).collect::<Vec<_>>(), [(1, &10), (4, &5)]);
     }
 
     #[test]

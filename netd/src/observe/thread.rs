@@ -18,7 +18,6 @@ use super::flows::RawFlow;
 use super::kernel::clock::Clock;
 use super::kernel::ears::Ears;
 use super::kernel::maps::FlowMaps;
-use super::over::Haste;
 use crate::bpf::BpfError;
 use crate::bpf::switch::Switch;
 use crate::kernel::memory;
@@ -50,8 +49,8 @@ pub(super) enum Command {
     Watch,
     /// What this slot's owner had until this time (CLOCK_MONOTONIC) is over.
     Forget { slot: u32, until_ns: u64 },
-    /// The end; heard when the channel's other end is gone.
-    Stop(SyncSender<()>),
+    /// The end.
+    Stop,
 }
 
 /// All that the thread has.
@@ -115,7 +114,7 @@ impl Told {
 struct Wishes {
     open: Vec<SyncSender<Seen>>,
     forget: HashMap<u32, u64>,
-    stop: Option<SyncSender<()>>,
+    stop: bool,
 }
 
 impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
@@ -123,12 +122,11 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
     pub(super) fn run(mut self) {
         loop {
             let wishes = self.sleep();
-            if let Some(stopped) = wishes.stop {
+            if wishes.stop {
                 // Without a daemon nobody reads: programs need not tell what begins.
                 if let Err(error) = self.switch.set(config::WATCHED | config::SLEEPING, false) {
                     self.log(&error);
                 }
-                let _nobody_waits = stopped.send(());
                 return;
             }
             if let Err(error) = self.turn(wishes) {
@@ -161,7 +159,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
                 Ok(Command::Forget { slot, until_ns }) => {
                     wishes.forget.insert(slot, until_ns);
                 }
-                Ok(Command::Stop(stopped)) => wishes.stop = Some(stopped),
+                Ok(Command::Stop) => wishes.stop = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return wishes,
             }
         }
@@ -177,7 +175,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
             collect::forget(&self.maps, &wishes.forget, clock, &mut self.told.records)?;
         }
         for answer in wishes.open {
-            collect::denied(&self.maps, clock, &mut self.told.records)?;
+            self.end_what_is_over()?;
             let open = collect::open(&self.maps, clock)?;
             let lost = self.lost()?;
             let seen = Seen { records: std::mem::take(&mut self.told.records), open, lost };
@@ -247,13 +245,18 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
     }
 
     fn collect(&mut self) -> Result<(), BpfError> {
-        let clock = Clock::now();
-        let haste = if self.times.watched.is_some() { Haste::Watched } else { Haste::Usual };
-        let audited = (self.times.audited_ns, clock.mono_ns.saturating_sub(SURELY_THERE_NS).max(self.times.audited_ns));
-        let is_left = collect::collect(&self.maps, Round { clock, haste, audited }, &mut self.told.records)?;
-        self.times.audited_ns = audited.1;
+        let is_left = self.end_what_is_over()?;
         self.times.collect = Some(Instant::now() + self.period());
         if is_left { Ok(()) } else { self.fall_asleep() }
+    }
+
+    /// Says whether anything is left.
+    fn end_what_is_over(&mut self) -> Result<bool, BpfError> {
+        let clock = Clock::now();
+        let audited = (self.times.audited_ns, clock.mono_ns.saturating_sub(SURELY_THERE_NS).max(self.times.audited_ns));
+        let is_left = collect::collect(&self.maps, Round { clock, audited }, &mut self.told.records)?;
+        self.times.audited_ns = audited.1;
+        Ok(is_left)
     }
 
     fn make_room(&mut self) -> Result<(), BpfError> {

@@ -24,14 +24,18 @@ pub enum Event {
     /// The settings were read anew.
     Reload(Settings),
     /// What was seen of flows, and how much of it was lost so far.
-    Flows {
-        /// The records.
-        records: Vec<RawFlow>,
-        /// How many could not be told since the maps were made.
-        lost: u64,
-    },
+    Flows(SeenFlows),
     /// The daemon ends.
     Stop,
+}
+
+/// Records of flows, for nobody but the reconciler.
+#[derive(Debug)]
+pub struct SeenFlows {
+    /// The records.
+    pub(crate) records: Vec<RawFlow>,
+    /// How many could not be told since the maps were made.
+    pub(crate) lost: u64,
 }
 
 /// One request that waits for its reply.

@@ -7,7 +7,7 @@ use netd_api::{
     publish::{PortRange, Protocol},
 };
 use netd_core::{
-    desired::{Change, Desired, Edit, Origin},
+    desired::{Attachment, Change, Desired, Edit, Origin},
     expand::{self, Scope},
     objects::{Ns, Objects, Reservation, Veth},
     op::Op,
@@ -271,13 +271,17 @@ fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
         .collect()
 }
 
-/// The numbers of the attachments that a change takes from. Of a container that is known to be gone nothing else is looked at.
+/// The numbers of the attachments that a change takes away or makes anew. (One that it leaves alone is not looked at, and its number is not left over.) Of a
+/// container that is known to be gone nothing else is looked at.
 fn former_slots(change: &Change) -> BTreeSet<u32> {
-    let containers = change.edits.iter().filter_map(|edit| match edit {
-        Edit::Container { before, .. } => before.as_ref(),
-        _ => None,
+    let attachments = change.edits.iter().flat_map(|edit| match edit {
+        Edit::Container { before: Some(before), after } => {
+            let stays = |attachment: &&Attachment| !after.as_ref().is_some_and(|after| after.attachments.contains(attachment));
+            before.attachments.iter().filter(stays).collect()
+        }
+        _ => Vec::new(),
     });
-    containers.flat_map(|container| &container.attachments).map(|attachment| attachment.slot).collect()
+    attachments.map(|attachment| attachment.slot).collect()
 }
 
 /// The keys of both. What is inside a namespace that no container has afterwards is left out: it goes with its link, so nobody need enter there.

@@ -31,8 +31,6 @@ use crate::{
     observe::{Observer, flows::RawFlow, record::Recorder},
 };
 
-/// So many records are kept; the oldest make room.
-const KEPT: usize = 16_384;
 /// So many attachments that went are remembered by name, for records that come after them.
 const DEPARTED: usize = 4_096;
 
@@ -52,7 +50,7 @@ impl Default for Flows {
 
 impl Flows {
     pub(super) fn of(observer: Option<Observer>) -> Self {
-        Self { observer, records: Recorder::new(KEPT), lost: 0, departed: BTreeMap::new() }
+        Self { observer, records: Recorder::default(), lost: 0, departed: BTreeMap::new() }
     }
 }
 
@@ -70,6 +68,11 @@ struct Named {
 }
 
 impl<K: Kernel> Reconciler<K> {
+    /// How many flows were given up for room; none where nobody looks.
+    pub(super) fn evicted(&self) -> Option<u64> {
+        self.flows.observer.as_ref().map(Observer::evicted)
+    }
+
     /// Keeps what was seen.
     pub(super) fn record_flows(&mut self, records: Vec<RawFlow>, lost: u64) {
         self.flows.lost = lost;
@@ -131,7 +134,7 @@ impl<K: Kernel> Reconciler<K> {
         let open = self.look_at_flows(query.after.is_some());
         let open: Vec<Named> = if query.after.is_some() { Vec::new() } else { open.into_iter().filter_map(|raw| self.named(raw)).collect() };
         let is_meant = |view: &FlowView| {
-            wanted.as_ref().is_none_or(|id| view.container.id.as_ref() == Some(id) || view.remote.id.as_ref() == Some(id))
+            wanted.as_ref().is_none_or(|id| view.container.id.as_ref() == Some(id))
                 && query.verdict.is_none_or(|verdict| view.verdict == verdict)
                 && query.since.is_none_or(|since| view.last_seen >= since as f64)
         };

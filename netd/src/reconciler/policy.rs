@@ -35,11 +35,13 @@ pub(super) struct Policing {
     pub(super) book: Option<Book>,
     /// Where the numbers of rules are kept, so that a restarted daemon goes on counting.
     numbers: Option<PathBuf>,
+    /// Where steps failed, so that the maps may not hold what the book says: the attachments that they were about.
+    undone: Option<BTreeSet<u32>>,
 }
 
 impl Policing {
     pub(super) fn new(numbers: Option<PathBuf>) -> Self {
-        Self { book: None, numbers }
+        Self { book: None, numbers, undone: None }
     }
 }
 
@@ -63,6 +65,7 @@ impl<K: Kernel> Reconciler<K> {
         let entries: Vec<Write> = book.entries().collect();
         let adopted = adopted.and_then(|()| self.kernel.hold_policy(&entries).map_err(Refused::Policing));
         if let Err(error) = adopted {
+            self.policing.undone.get_or_insert_default();
             warn!(error = &error as &dyn std::error::Error, "policies could not be made true; the former ones hold, and it is tried again");
             self.survey.retry();
         }
@@ -118,13 +121,27 @@ impl<K: Kernel> Reconciler<K> {
             .elements
             .iter()
             .filter_map(|element| match element {
-                Element::Publish(publish) => Some(publish.clone()),
+                Element::Publish(publish) => Some(*publish),
                 _ => None,
             })
             .collect();
         let hosts = self.host_addresses();
         self.kernel.inform(&hosts, Some(&published), self.settings.fast_path).map_err(Refused::Policing)?;
-        self.rewrite()
+        self.rewrite()?;
+        self.redo()
+    }
+
+    /// After steps that failed: everything that the book says, then away with what else is there.
+    fn redo(&mut self) -> Result<(), Refused> {
+        let Policing { book: Some(book), undone: Some(undone), .. } = &self.policing else { return Ok(()) };
+        let entries: Vec<Write> = book.entries().collect();
+        let attachments = self.desired.containers().values().flat_map(|container| &container.attachments);
+        let slots = attachments.map(|attachment| attachment.slot).chain(undone.iter().copied());
+        let flips = slots.map(|slot| (slot, book.sets(slot))).collect();
+        self.perform(Steps { before: entries.clone(), flips, after: Vec::new(), rejudge: true })?;
+        self.kernel.hold_policy(&entries).map_err(Refused::Policing)?;
+        self.policing.undone = None;
+        Ok(())
     }
 
     /// All policies anew, as far as they differ.
@@ -171,7 +188,12 @@ impl<K: Kernel> Reconciler<K> {
         if steps.is_empty() {
             return Ok(());
         }
-        self.kernel.apply(&Op::Enforce(Arc::new(steps))).map_err(Refused::Apply)
+        let steps = Arc::new(steps);
+        let done = self.kernel.apply(&Op::Enforce(Arc::clone(&steps)));
+        if done.is_err() {
+            self.policing.undone.get_or_insert_default().extend(steps.flips.keys());
+        }
+        done.map_err(Refused::Apply)
     }
 
     fn keep_numbers(&self) {
@@ -215,6 +237,7 @@ impl<K: Kernel> Reconciler<K> {
     pub(super) fn policy_status(&mut self) -> Option<PolicyStatus> {
         let fill = self.policing.book.as_ref()?.fill();
         let tables = self.kernel.tables(fill);
+        let evicted = self.evicted().map(|times| ("flows_evicted", times));
         Some(PolicyStatus {
             policies: self.desired.policies().len() as u64,
             audit: self.desired.policies().values().filter(|policy| policy.manner.audit).map(|policy| policy.name.clone()).collect(),
@@ -225,7 +248,7 @@ impl<K: Kernel> Reconciler<K> {
             .to_owned(),
             fast_path: self.settings.fast_path,
             tables: tables.fill.into_iter().map(|(name, used, of)| netd_api::view::Fill { name: name.to_owned(), used, of }).collect(),
-            events: tables.events.into_iter().map(|(name, times)| (name.to_owned(), times)).collect(),
+            events: tables.events.into_iter().chain(evicted).map(|(name, times)| (name.to_owned(), times)).collect(),
         })
     }
 

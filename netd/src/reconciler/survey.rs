@@ -266,6 +266,10 @@ impl<K: Kernel> Reconciler<K> {
         self.unheld.clear();
         let before = self.survey.drift_repaired;
         self.reconcile(&Reason::Cleanup);
+        if let Err(error) = self.enforce_after(change) {
+            warn!(error = &error as &dyn std::error::Error, "could not forget whom policies spoke of; it is tried again");
+            self.survey.retry();
+        }
         let removed = self.survey.drift_repaired - before;
         self.survey.drift_repaired = before;
         Ok(Reply::Cleanup(Cleanup { removed, failed: self.survey.last.iter().flat_map(|last| last.failed.clone()).collect() }))

@@ -2,6 +2,8 @@
 
 mod cni;
 mod check;
+mod flows;
+mod policy;
 mod refused;
 mod vanishing;
 mod walk;
@@ -70,6 +72,8 @@ impl Stage {
         let (store, desired) = Store::open_on(&self.disk.path().join("state"), &self.disk.path().join("run"), "boot-1", disks).unwrap();
         let settings = Settings::default();
         let mut daemon = Reconciler::new(kernel, store, desired, settings, Queue::at(self.disk.path().join("queue")));
+        daemon.host = self.kernel.world().host.clone();
+        daemon.adopt_policies();
         daemon.reconcile(&Reason::Start);
         assert!(daemon.survey.last.as_ref().unwrap().failed.is_empty(), "{:?}", daemon.survey.last);
         daemon
@@ -142,6 +146,7 @@ fn scripts() -> [Vec<Request>; 2] {
 fn assert_nothing_to_do(daemon: &mut Reconciler<FakeKernel>) {
     let (plan, ..) = daemon.plan_everything().unwrap();
     assert!(plan.is_empty(), "something is left to do:\n{plan}");
+    policy::assert_true(daemon);
 }
 
 #[test]

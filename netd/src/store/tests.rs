@@ -16,7 +16,7 @@ use netd_api::{
 use netd_core::{
     desired::{Attachment, Cni, Inline, Pool},
     objects::{NetnsId, Ns, Sysctl},
-    policy::parse::{File, OtherKinds, parse},
+    policy::parse::{self, OtherKinds, parse},
 };
 use proptest::prelude::*;
 
@@ -162,7 +162,7 @@ fn policy(number: u8, flavour: u8) -> Arc<Policy> {
              spec: {{tier: Admin, priority: {flavour}, subject: {{namespaces: {{}}}}, egress: [{{action: Deny, to: [{{networks: [10.0.0.0/8]}}]}}]}}\n"
         )
     };
-    let mut parsed = parse(&[File { name: "-", text: &text }], OtherKinds::Refuse).expect("it parses");
+    let mut parsed = parse(&[parse::File { name: "-", text: &text }], OtherKinds::Refuse).expect("it parses");
     Arc::new(parsed.policies.remove(0))
 }
 
@@ -329,27 +329,32 @@ fn a_record_that_nobody_wrote_is_damage_and_named() {
 fn a_policy_that_cannot_be_read_any_more_is_named_and_kept() {
     let dir = directory();
     let edit = Edit::Policy { name: policy(0, 1).name.clone(), before: None, after: Some(policy(0, 1)) };
-    let (mut first, _) = store(dir.path()).expect("new files");
-    first.commit(&[edit]).expect("it commits");
+    let (mut first, desired) = store(dir.path()).expect("new files");
+    first.commit(std::slice::from_ref(&edit)).expect("it commits");
     drop(first);
-    let path = dir.path().join("lib").join(FILE);
     let table = redb::TableDefinition::<'_, &str, &[u8]>::new("policies");
-    let redb = redb::Database::open(&path).expect("redb opens it");
-    let transaction = redb.begin_write().expect("a transaction");
-    let text = String::from_utf8(encode(&record::Policy::from(policy(0, 1).as_ref()))).expect("JSON").replace("port:", "pirt:");
-    transaction.open_table(table).expect("a table").insert("shop/p0", text.as_bytes()).expect("an insert");
-    transaction.commit().expect("a commit");
-    drop(redb);
-    let bytes = fs::read(&path).expect("the file");
+    // What was there, when something else takes its place.
+    let swap = |text: &str| {
+        let redb = redb::Database::open(dir.path().join("lib").join(FILE)).expect("redb opens it");
+        let transaction = redb.begin_write().expect("a transaction");
+        let mut records = transaction.open_table(table).expect("a table");
+        let before = records.insert("shop/p0", text.as_bytes()).expect("an insert").expect("a record").value().to_vec();
+        drop(records);
+        transaction.commit().expect("a commit");
+        String::from_utf8(before).expect("JSON")
+    };
+    let good = swap("");
+    let bad = good.replace("port:", "pirt:");
+    swap(&bad);
     let refusal = store(dir.path()).err().expect("a refusal");
     let words = refusal.to_string();
     assert!(matches!(&refusal, StoreError::Policy { policy, .. } if policy == "shop/p0"), "{refusal:?}");
-    assert!(
-        words.contains("policy shop/p0 in ") && words.contains("spec.ingress[0].ports[0].pirt: unknown field; did you mean port?"),
-        "{words}"
-    );
+    assert!(words.contains("policy shop/p0 in ") && words.contains("ports[0].pirt: unknown field; did you mean port?"), "{words}");
     assert!(refusal.hint().contains("it is kept as it is"), "{}", refusal.hint());
-    assert!(fs::read(&path).expect("the file") == bytes, "left as it was");
+    assert_eq!(swap(&good), bad, "it was kept");
+    let mut wanted = desired;
+    apply(&mut wanted, &[edit]);
+    assert_eq!(store(dir.path()).expect("it opens").1, wanted);
 }
 
 /// A file whose syncs fail as long as the switch is on.

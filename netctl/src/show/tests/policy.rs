@@ -19,7 +19,7 @@ fn db() -> PolicyView {
         audit: false,
         reject: false,
         selects: vec![parsed("default/db"), parsed("db-2")],
-        rules: vec![rule("ingress", Some(0), 120), rule("ingress", Some(1), 0), rule("ingress", None, 3)],
+        rules: vec![rule("ingress", Some(1), 120), rule("ingress", Some(2), 0), rule("ingress", None, 3)],
         source: "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n# \ttab, \u{1b}[2J\nmetadata:\n  name: db-allow\n".to_owned(),
     }
 }

@@ -1,16 +1,18 @@
 //! A namespace that ends in the middle of a request: its links go between the look and the step that would take them away.
 
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeSet, fs::File, net::IpAddr, sync::Arc};
 
 use netd_api::{
     message::{Reply, Request},
     spec::Source,
-    view::Counters,
+    view::{Counters, ReasonView, Traffic},
 };
 use netd_core::{
+    firewall::element::Publish,
     host::{Found, Host},
     objects::{NetnsId, Objects, Reservation},
     op::Op,
+    policy::book::{Fill, steps::Write},
 };
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
     cni::{add, inline, key, netns},
 };
 use crate::{
-    kernel::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError},
+    kernel::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables},
     reconciler::{Caller, Queue, Reconciler, Settings},
     store::{Store, database::Disks},
 };
@@ -54,6 +56,24 @@ impl Kernel for Vanishing {
     }
     fn counters(&mut self, slot: u32) -> Option<Counters> {
         self.0.counters(slot)
+    }
+    fn reasons(&mut self, slot: u32) -> Vec<ReasonView> {
+        self.0.reasons(slot)
+    }
+    fn policy_numbers(&mut self) -> Option<u32> {
+        self.0.policy_numbers()
+    }
+    fn hold_policy(&mut self, entries: &[Write]) -> Result<(), KernelError> {
+        self.0.hold_policy(entries)
+    }
+    fn inform(&mut self, hosts: &BTreeSet<IpAddr>, published: Option<&BTreeSet<Publish>>, fast_path: bool) -> Result<(), KernelError> {
+        self.0.inform(hosts, published, fast_path)
+    }
+    fn hits(&mut self, rule: u32) -> Traffic {
+        self.0.hits(rule)
+    }
+    fn tables(&mut self, book: Fill) -> Tables {
+        self.0.tables(book)
     }
     fn health(&mut self) -> Health {
         self.0.health()

@@ -1,0 +1,126 @@
+//! Flows under the names that were true when they were seen, and what policies would say of them.
+
+use std::net::IpAddr;
+
+use netd_abi::{Counters, Direction, Why, flow::FlowKey, policy::NO_RULE};
+use netd_api::{
+    flow::{FlowEvent, FlowQuery, FlowView, FlowsView},
+    message::{Reply, Request},
+    policy::FlowVerdict,
+};
+
+use super::{
+    FakeKernel, Reconciler, Stage,
+    policy::{apply, container, lets_in, policed},
+};
+use crate::observe::flows::RawFlow;
+
+fn mapped(address: &str) -> [u8; 16] {
+    match address.parse().unwrap() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// A connection that somebody opened to the port of a database.
+fn incoming(slot: u32, local: &str, remote: &str, why: Why) -> RawFlow {
+    let key = FlowKey {
+        slot,
+        local: mapped(local),
+        remote: mapped(remote),
+        local_port: 5432_u16.to_be_bytes(),
+        remote_port: 40_000_u16.to_be_bytes(),
+        protocol: 6,
+        padding: [0; 3],
+    };
+    RawFlow {
+        event: FlowEvent::Closed,
+        key,
+        began: 1000.0,
+        last_seen: 1010.0,
+        counters: [Counters { packets: 3, bytes: 300, segments: 3 }, Counters::default()],
+        rule: NO_RULE,
+        why: why.number(),
+        opener: Direction::ToContainer,
+        flags: [0x12, 0x02],
+    }
+}
+
+fn flows(daemon: &mut Reconciler<FakeKernel>, query: FlowQuery) -> FlowsView {
+    match daemon.ask(&Request::Flows(query)) {
+        Ok(Reply::Flows(view)) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A database, who may ask it and who may not, and the number and address of the first.
+fn stage() -> (Stage, Reconciler<FakeKernel>, u32) {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("web")).unwrap();
+    daemon.ask(&container("cache")).unwrap();
+    let slot = daemon.desired.find(&"db".parse().unwrap()).unwrap().attachments[0].slot;
+    (stage, daemon, slot)
+}
+
+#[test]
+fn both_ends_have_names_and_a_query_picks() {
+    let (_stage, mut daemon, slot) = stage();
+    let denied = RawFlow { event: FlowEvent::Denied, last_seen: 2000.0, ..incoming(slot, "10.9.0.2", "10.9.0.4", Why::DropPolicy) };
+    daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward), denied], 0);
+    daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.1", Why::Forward), incoming(77, "10.9.0.9", "10.9.0.1", Why::Forward)], 5);
+    let all = flows(&mut daemon, FlowQuery::default());
+    assert_eq!((all.flows.len(), all.last, all.lost, all.forgotten), (3, 3, 5, 0), "nobody knows the number 77");
+    let name = |view: &FlowView| view.remote.name.as_ref().map(ToString::to_string);
+    assert_eq!(all.flows.iter().map(name).collect::<Vec<_>>(), [Some("web".to_owned()), Some("cache".to_owned()), None]);
+    assert_eq!(all.flows.iter().map(|view| view.remote.host).collect::<Vec<_>>(), [false, false, true]);
+    let view = &all.flows[0];
+    assert_eq!((view.container.name.as_ref().unwrap().as_str(), view.container.port, view.remote.port), ("db", 5432, 40_000));
+    assert_eq!((view.direction.as_str(), view.protocol.as_str(), view.reason.as_str()), ("ingress", "tcp", Why::Forward.name()));
+    assert_eq!((view.sent.packets, view.received.packets, view.flags_sent.as_str(), view.flags_received.as_str()), (3, 0, "S.", "S"));
+    let numbers = |view: FlowsView| view.flows.iter().map(|flow| flow.number).collect::<Vec<_>>();
+    let dropped = FlowQuery { verdict: Some(FlowVerdict::Drop), ..FlowQuery::default() };
+    assert_eq!(numbers(flows(&mut daemon, dropped)), [2]);
+    assert_eq!(numbers(flows(&mut daemon, FlowQuery { since: Some(1500), ..FlowQuery::default() })), [2]);
+    assert_eq!(numbers(flows(&mut daemon, FlowQuery { after: Some(2), ..FlowQuery::default() })), [3]);
+    assert_eq!(numbers(flows(&mut daemon, FlowQuery { container: Some("web".parse().unwrap()), ..FlowQuery::default() })), [1]);
+}
+
+#[test]
+fn a_record_that_comes_late_has_the_name_of_who_went_also_when_its_number_is_somebody_elses() {
+    let (_stage, mut daemon, slot) = stage();
+    daemon.ask(&Request::RemoveContainer("db".parse().unwrap())).unwrap();
+    daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward)], 0);
+    daemon.ask(&container("next")).unwrap();
+    let next = daemon.desired.find(&"next".parse().unwrap()).unwrap().attachments[0].clone();
+    let its_own = next.addresses[0].addr().to_string();
+    daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward), incoming(next.slot, &its_own, "10.9.0.3", Why::Forward)], 0);
+    let names: Vec<_> = flows(&mut daemon, FlowQuery::default()).flows.into_iter().filter_map(|flow| flow.container.name).collect();
+    assert_eq!(names.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["db", "db", "next"]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_judged_otherwise_and_changes_nothing() {
+    let (stage, mut daemon, slot) = stage();
+    let of = |remote, why| incoming(slot, "10.9.0.2", remote, why);
+    let guarded = of("10.9.0.4", Why::ALL.into_iter().find(|why| why.name().contains("mac")).unwrap());
+    let host = of("10.9.0.1", Why::Forward);
+    daemon.record_flows(vec![of("10.9.0.3", Why::Forward), of("10.9.0.4", Why::DropPolicy), guarded, host], 0);
+    let before = (daemon.desired.clone(), stage.kernel.world().verdicts.clone());
+    let Ok(Reply::PoliciesApplied(applied)) = daemon.ask(&apply(&lets_in("p", "cache"), true)) else { panic!("no answer") };
+    assert_eq!(applied.judged_flows, 3, "what a guard stopped no policy would let through");
+    let changed: Vec<_> = applied.changed_flows.iter().map(|changed| (changed.flow.remote.address.to_string(), changed.verdict)).collect();
+    assert_eq!(changed, [("10.9.0.3".to_owned(), FlowVerdict::Drop), ("10.9.0.4".to_owned(), FlowVerdict::Forward)]);
+    assert!(applied.changed_flows[1].rule.contains("default/p"), "{applied:?}");
+    assert!(daemon.desired == before.0 && stage.kernel.world().verdicts == before.1);
+}
+
+#[test]
+fn what_a_container_was_seen_to_need_is_a_policy_that_can_be_applied() {
+    let (_stage, mut daemon, slot) = stage();
+    daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward)], 0);
+    let Ok(Reply::Advice(advice)) = daemon.ask(&Request::Advise("db".parse().unwrap())) else { panic!("no answer") };
+    assert_eq!(advice.flows, 1);
+    assert!(advice.policy.contains("5432") && advice.policy.contains("app: web"), "{advice:?}");
+    daemon.ask(&apply(&advice.policy, false)).unwrap();
+}

@@ -1,0 +1,229 @@
+//! Policies in the maps: before a container's first packet, after its last one, and as they were where something fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netd_api::{
+    fault::Code,
+    message::{Reply, Request},
+};
+use netd_core::{
+    op::Op,
+    policy::book::{
+        steps::{Sets, Write},
+        wish::ByDefault,
+    },
+};
+
+use super::{FakeKernel, Reason, Reconciler, Stage, assert_nothing_to_do, json};
+
+/// The maps hold what the book says, of every attachment and nobody else.
+#[track_caller]
+pub(super) fn assert_true(daemon: &Reconciler<FakeKernel>) {
+    let Some(book) = &daemon.policing.book else { return };
+    let verdicts = daemon.kernel.world().verdicts.clone();
+    assert_eq!(verdicts.entries(), book.entries().collect::<BTreeSet<Write>>());
+    let slots = daemon.desired.containers().values().flat_map(|container| &container.attachments).map(|attachment| attachment.slot);
+    let governed = slots.map(|slot| (slot, book.sets(slot))).filter(|(_, sets)| *sets != Sets::default());
+    assert_eq!(verdicts.sets, governed.collect::<BTreeMap<u32, Sets>>());
+}
+
+/// A policy that lets peers with this label in.
+pub(super) fn lets_in(name: &str, peer: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}}}\nspec:\n  podSelector: {{matchLabels: {{app: db}}}}\n  \
+         ingress:\n  - from: [{{podSelector: {{matchLabels: {{app: {peer}}}}}}}]\n    ports: [{{protocol: TCP, port: 5432}}]\n"
+    )
+}
+
+pub(super) fn apply(text: &str, dry_run: bool) -> Request {
+    let file = serde_json::json!({"files": [{"name": "policy.yaml", "text": text}], "dry_run": dry_run});
+    Request::ApplyPolicies(Box::new(serde_json::from_value(file).unwrap()))
+}
+
+pub(super) fn container(name: &str) -> Request {
+    Request::CreateContainer(json(&format!(
+        r#"{{"name":"{name}","labels":{{"app":"{name}"}},"networks":[{{"network":"web"}}],"publish":["1{}:5432"]}}"#,
+        1000 + name.len()
+    )))
+}
+
+/// A network, a policy, and whom it is about.
+pub(super) fn policed(stage: &Stage) -> Reconciler<FakeKernel> {
+    let mut daemon = stage.daemon(stage.kernel.clone());
+    daemon.ask(&Request::CreateNetwork(json(r#"{"name":"web","subnets":["10.9.0.0/24","fd00:9::/64"]}"#))).unwrap();
+    daemon.ask(&apply(&lets_in("p", "web"), false)).unwrap();
+    daemon.ask(&container("db")).unwrap();
+    daemon
+}
+
+fn slot(daemon: &Reconciler<FakeKernel>, name: &str) -> u32 {
+    daemon.desired.find(&name.parse().unwrap()).unwrap().attachments[0].slot
+}
+
+/// Where the first step of a kind is among those that were done.
+#[track_caller]
+fn first(done: &[Op], is_it: impl Fn(&Op) -> bool) -> usize {
+    done.iter().position(is_it).expect("there is such a step")
+}
+
+#[test]
+fn a_container_is_judged_before_its_link_is_known_or_up_and_let_go_after_it_went() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    let (slot, done) = (slot(&daemon, "db"), std::mem::take(&mut stage.kernel.world().done));
+    let says = |op: &Op, governed: bool| matches!(op, Op::Enforce(steps) if steps.flips.get(&slot).is_some_and(|sets| (*sets != Sets::default()) == governed));
+    let enforced = first(&done, |op| says(op, true));
+    assert!(enforced < first(&done, |op| matches!(op, Op::AddSlot(_, number, ..) if *number == slot)));
+    let host_end = &daemon.desired.containers().values().next().unwrap().attachments[0].host_ifname;
+    assert!(enforced < first(&done, |op| matches!(op, Op::SetUp(_, link, true) if link == host_end)));
+    assert_nothing_to_do(&mut daemon);
+
+    daemon.ask(&Request::RemoveContainer("db".parse().unwrap())).unwrap();
+    let done = stage.kernel.world().done.clone();
+    let forgotten = first(&done, |op| says(op, false));
+    assert!(first(&done, |op| matches!(op, Op::DelNetns(_) | Op::DelLink(_))) < forgotten);
+    assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn a_policy_that_does_not_fit_is_refused_and_the_former_holds() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    let ports: String = (0..100).map(|n| format!("{{protocol: TCP, port: {}, endPort: {}}}, ", n * 600 + 1, n * 600 + 598)).collect();
+    let rules = (0..200).map(|n| format!("  - from: [{{ipBlock: {{cidr: 192.0.{n}.0/24}}}}]\n    ports: [{ports}]\n"));
+    let text = lets_in("p", "web");
+    let head = &text[..text.find("  - from").unwrap()];
+    let (desired, verdicts) = (daemon.desired.clone(), stage.kernel.world().verdicts.clone());
+    let fault = daemon.ask(&apply(&(head.to_owned() + &rules.collect::<String>()), false)).unwrap_err();
+    assert_eq!(fault.code, Code::TooLarge, "{fault:?}");
+    assert!(fault.what.contains("default/p takes the most") && fault.hint.contains("the former policies hold"), "{fault:?}");
+    assert!(daemon.desired == desired);
+    assert_eq!(stage.kernel.world().verdicts, verdicts);
+    assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn a_step_that_fails_takes_policies_back_whichever_it_is() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("web")).unwrap();
+    let requests = [
+        container("cache"),
+        apply(&lets_in("p", "cache"), false),
+        apply(&lets_in("q", "cache"), false),
+        Request::RemovePolicy(json(r#"{"namespace":"default","name":"p"}"#)),
+        Request::RemoveContainer("web".parse().unwrap()),
+    ];
+    let mut failures = 0;
+    for request in &requests {
+        for nth in 0.. {
+            let before = (daemon.desired.clone(), stage.kernel.world().objects.clone());
+            let allowed = ways(&daemon);
+            daemon.kernel = stage.kernel.failing_at(nth);
+            let answer = daemon.ask(request);
+            daemon.kernel = stage.kernel.clone();
+            match answer {
+                Ok(_) => break,
+                Err(fault) => assert_eq!(fault.code, Code::Kernel, "{fault:?}"),
+            }
+            failures += 1;
+            assert!(daemon.desired == before.0, "{request:?}, step {nth}");
+            assert_eq!(stage.kernel.world().objects, before.1, "{request:?}, step {nth}");
+            assert_eq!(ways(&daemon), allowed, "{request:?}, step {nth}");
+            assert_nothing_to_do(&mut daemon);
+        }
+    }
+    assert!(failures > 20, "only {failures} steps were tried");
+}
+
+/// Who gets what answer at the database.
+fn ways(daemon: &Reconciler<FakeKernel>) -> Vec<(String, u32)> {
+    let book = daemon.policing.book.as_ref().unwrap();
+    let sets = book.sets(slot(daemon, "db"));
+    let peers = daemon.desired.containers().values().flat_map(|peer| peer.attachments[0].addresses.iter().map(|net| (peer.name.to_string(), net.addr())));
+    peers.map(|(name, address)| (name, book.judge(sets, netd_core::policy::book::wish::Direction::Ingress, address, 6, 5432).verdict)).collect()
+}
+
+#[test]
+fn steps_that_failed_are_done_again_by_the_next_look() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("other")).unwrap();
+    daemon.settings.policy_default = ByDefault::Deny;
+    daemon.kernel = stage.kernel.failing_at(0);
+    daemon.resettle_policy();
+    let other = slot(&daemon, "other");
+    assert!(!stage.kernel.world().verdicts.sets.contains_key(&other), "it failed");
+    daemon.reconcile(&Reason::Retry);
+    assert!(stage.kernel.world().verdicts.sets.contains_key(&other));
+    assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn the_default_is_taken_from_the_settings_and_by_a_reload() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("other")).unwrap();
+    let other = slot(&daemon, "other");
+    let governed = || stage.kernel.world().verdicts.sets.contains_key(&other);
+    assert!(!governed() && stage.kernel.world().verdicts.fast_path);
+    (daemon.settings.policy_default, daemon.settings.fast_path) = (ByDefault::Deny, false);
+    daemon.resettle_policy();
+    assert!(governed() && !stage.kernel.world().verdicts.fast_path);
+    assert_nothing_to_do(&mut daemon);
+    daemon.settings.policy_default = ByDefault::Allow;
+    daemon.resettle_policy();
+    assert!(!governed());
+    assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn without_ebpf_a_policy_is_refused_and_containers_are_made() {
+    let stage = Stage::new();
+    stage.kernel.world().host.features.datapath = false;
+    let mut daemon = stage.daemon(stage.kernel.clone());
+    let fault = daemon.ask(&apply(&lets_in("p", "web"), false)).unwrap_err();
+    assert_eq!(fault.code, Code::Unsupported, "{fault:?}");
+    assert!(daemon.desired.policies().is_empty());
+    daemon.ask(&Request::CreateNetwork(json(r#"{"name":"web"}"#))).unwrap();
+    daemon.ask(&container("db")).unwrap();
+    assert!(stage.kernel.world().done.iter().all(|op| !matches!(op, Op::Enforce(_))));
+    let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
+    assert!(status.policy.is_none() && status.degraded.is_empty(), "{status:?}");
+    daemon.settings.policy_default = ByDefault::Deny;
+    let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
+    assert!(status.degraded.iter().any(|trouble| trouble.what.contains("not enforced")), "{status:?}");
+}
+
+#[test]
+fn the_next_daemon_takes_over_verdicts_and_goes_on_counting_under_the_same_numbers() {
+    let stage = Stage::new();
+    let numbers = stage.disk.path().join("rules.json");
+    let mut daemon = policed(&stage).with_numbers(numbers.clone());
+    daemon.adopt_policies();
+    let rules = |daemon: &Reconciler<FakeKernel>| {
+        let book = daemon.policing.book.as_ref().unwrap();
+        book.rules().iter().map(|(number, name)| (name.to_string(), *number)).collect::<BTreeMap<_, _>>()
+    };
+    daemon.ask(&apply(&lets_in("a", "web"), false)).unwrap();
+    let (counted, former) = (rules(&daemon), stage.kernel.world().verdicts.sets.clone());
+    drop(daemon);
+    let mut next = stage.daemon(stage.kernel.reopened()).with_numbers(numbers);
+    next.adopt_policies();
+    assert_eq!(rules(&next), counted);
+    assert_ne!(stage.kernel.world().verdicts.sets, former, "its own are above all that were there");
+    assert_nothing_to_do(&mut next);
+}
+
+#[test]
+fn what_the_programs_cannot_see_is_told_to_them() {
+    let stage = Stage::new();
+    stage.kernel.world().host.addresses.insert("198.51.100.7".parse().unwrap());
+    let daemon = policed(&stage);
+    let hosts = stage.kernel.world().verdicts.hosts.clone();
+    assert_eq!(hosts, ["198.51.100.7", "10.9.0.1", "fd00:9::1"].map(|address| address.parse().unwrap()).into());
+    drop(daemon);
+    let _next = stage.daemon(stage.kernel.reopened());
+    let published = stage.kernel.world().verdicts.published.clone();
+    assert_eq!(published.iter().map(|publish| publish.port).collect::<BTreeSet<_>>(), [11002].into());
+}
