@@ -260,6 +260,9 @@ fn veth(objects: &mut Objects, container: &Container, attachment: &Attachment, n
 fn entry(veth: &Veth, container: &Container, attachment: &Attachment) -> Entry {
     let mut addresses: Vec<_> = attachment.addresses.iter().map(ipnet::IpNet::addr).collect();
     addresses.sort_by_key(|address| Family::of(*address));
+    // On several networks a container may send by one of them with its address of another (RFC 3704, 2.4).
+    let others = container.attachments.iter().filter(|other| other.slot != attachment.slot);
+    let elsewhere = others.flat_map(|other| &other.addresses).map(|net| ipnet::IpNet::from(net.addr()));
     Entry {
         mac: attachment.mac,
         checks: match container.guard {
@@ -268,7 +271,7 @@ fn entry(veth: &Veth, container: &Container, attachment: &Attachment) -> Entry {
             Guard::On => Checks::All,
         },
         addresses,
-        allowed: container.allow.iter().copied().collect(),
+        allowed: container.allow.iter().copied().chain(elsewhere).collect(),
         bridge: veth.bridge.clone(),
         isolated: veth.isolated,
         paced: veth.to_container.is_some(),

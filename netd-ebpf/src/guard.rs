@@ -57,6 +57,20 @@ pub fn refuses(attachment: &Attachment, frame: &Frame, bytes: &impl Bytes, allow
     (attachment.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
 }
 
+/// Whether a frame is plainly the container's own, so that nothing has to be looked up or read further: most are.
+#[inline(always)]
+#[must_use]
+pub fn is_plain(attachment: &Attachment, frame: &Frame) -> bool {
+    let packet = &frame.packet;
+    let is_service = packet.source_port == 67 || packet.source_port == 547;
+    let is_plain = packet.protocol == protocol::TCP || packet.protocol == protocol::UDP && !is_service;
+    matches!(frame.inside, Inside::Ip)
+        && is_plain
+        && !packet.has(mark::SOURCE_ROUTE)
+        && frame.source_mac == mac(attachment)
+        && is_own(attachment, &packet.source)
+}
+
 /// The container's hardware address, split as a frame's is.
 #[inline(always)]
 #[must_use]

@@ -46,7 +46,10 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     let mut refused = NOT_REFUSED;
     if parse(ctx.skb.skb) == 0 {
         refused = wrong(attachment, direction, Why::DropMalformed).number();
-    } else if matches!(direction, Direction::FromContainer) && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
+    } else if matches!(direction, Direction::FromContainer)
+        && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0
+        && !guard::is_plain(attachment, &work.frame)
+    {
         work.seen.ifindex = read::ifindex(ctx);
         refused = refuses(ctx.skb.skb);
     }

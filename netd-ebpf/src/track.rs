@@ -21,6 +21,14 @@ pub(crate) fn track(packet: &Packet, seen: &Seen) -> Said {
         if flow.epoch == seen.config.epoch && !begins_anew(flow, packet, seen.direction()) {
             return go_on(flow, packet, seen);
         }
+    } else if let Some(flow) = maps::NEW_FLOWS.get_ptr_mut(&seen.key) {
+        // SAFETY: as above; one that is evicted meanwhile is used again at once, and then counts for another flow what this packet adds.
+        let flow = unsafe { &mut *flow };
+        // What goes on without a reply, as datagrams often do. With a reply there is more to do.
+        let is_same_way = direction_of(flow).number() == seen.direction().number();
+        if is_same_way && flow.epoch == seen.config.epoch && !begins_anew(flow, packet, seen.direction()) {
+            return go_on(flow, packet, seen);
+        }
     }
     Said::from_raw(look_closer())
 }

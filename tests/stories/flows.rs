@@ -158,6 +158,7 @@ fn a_flood_of_new_connections_breaks_none_that_is_there_and_its_loss_is_told() {
     let after = lab.policy_status();
     assert!(lost > 0 || after.events != before.events, "what was not recorded is told: {:?}", after.events);
     assert!(after.tables.iter().all(|table| table.used <= table.of), "{:?}", after.tables);
+    drop(stream);
     lab.counters_add_up(&a, &net);
     lab.ends_clean();
 }

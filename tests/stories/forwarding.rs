@@ -113,7 +113,8 @@ fn icmp_errors_find_their_way_through_every_translation() {
 fn a_container_that_calls_itself_a_router_changes_neither_host_nor_neighbour() {
     let lab = Lab::new();
     let net = lab.network("web");
-    let (a, b) = (net.container("a"), net.container("b"));
+    // Without the guard, which would drop it.
+    let (a, b) = (lab.new_container("a").on(&net).unguarded().made(), net.container("b"));
     let from = a.link_local("eth0", &a, 0);
     let everybody: SocketAddr = "[ff02::1]:0".parse().unwrap();
     let advertisement = Frame { from_mac: a.mac("eth0"), to_mac: [0x33, 0x33, 0, 0, 0, 1], from, to: everybody };

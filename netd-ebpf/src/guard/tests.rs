@@ -29,7 +29,10 @@ fn attachment(flags: u32) -> Attachment {
 /// What a container's guard says of a frame.
 fn says(attachment: &Attachment, frame: &[u8]) -> Option<Why> {
     let allowed = |address: &Address| [address4(VIRTUAL_V4), address6(VIRTUAL_V6)].contains(address);
-    refuses(attachment, &read(frame), &Slice::of(frame), allowed)
+    let parsed = read(frame);
+    let refused = refuses(attachment, &parsed, &Slice::of(frame), allowed);
+    assert!(refused.is_none() || !is_plain(attachment, &parsed), "what is plainly its own is not refused: {frame:02x?}");
+    refused
 }
 
 /// What that of a container says which stands for nobody else.

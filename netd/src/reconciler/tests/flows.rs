@@ -96,7 +96,7 @@ fn a_record_that_comes_late_has_the_name_of_who_went_also_when_its_number_is_som
     let its_own = next.addresses[0].addr().to_string();
     daemon.record_flows(vec![incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward), incoming(next.slot, &its_own, "10.9.0.3", Why::Forward)], 0);
     let names: Vec<_> = flows(&mut daemon, FlowQuery::default()).flows.into_iter().filter_map(|flow| flow.container.name).collect();
-    assert_eq!(names.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["db", "db", "next"]);
+    assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["db", "db", "next"]);
 }
 
 #[test]
