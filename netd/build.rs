@@ -39,7 +39,12 @@ fn build(toolchain: &Toolchain, target_dir: &Path) -> Result<PathBuf, Box<dyn Er
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
     let endian = if env::var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "bpfeb" } else { "bpfel" };
     let target = format!("{endian}-unknown-none");
-    let flags = [format!("--cfg=bpf_target_arch=\"{arch}\""), "-Ctarget-cpu=v3".to_owned(), "-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned()];
+    let flags = [
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+        "-Ctarget-cpu=v3".to_owned(),
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ];
     let mut cargo = Command::new("rustup");
     cargo.args(["run", toolchain.name(), "cargo", "build", "--quiet", "--release", "--bins", "--target", &target]);
     cargo.arg("--target-dir").arg(target_dir).current_dir(PACKAGE).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));

@@ -92,8 +92,27 @@ pub const EVENTS: MapSpec = MapSpec { name: "EVENTS", version: 1, kind: MapKind:
 
 /// Every map of the programs.
 pub const MAPS: [MapSpec; 21] = [
-    ATTACHMENTS, COUNTERS, REASONS, DROPS, RULE_HITS, HAPPENED, ALLOWED, FLOWS, NEW_FLOWS, DENIED, FRAGMENTS, RULES, SETS, ADDRESSES, NETS, HOSTS,
-    LOCALS, PUBLISHED, JUDGED, CONFIG, EVENTS,
+    ATTACHMENTS,
+    COUNTERS,
+    REASONS,
+    DROPS,
+    RULE_HITS,
+    HAPPENED,
+    ALLOWED,
+    FLOWS,
+    NEW_FLOWS,
+    DENIED,
+    FRAGMENTS,
+    RULES,
+    SETS,
+    ADDRESSES,
+    NETS,
+    HOSTS,
+    LOCALS,
+    PUBLISHED,
+    JUDGED,
+    CONFIG,
+    EVENTS,
 ];
 
 /// Kernel memory that all maps take while they are empty, without and for each possible CPU: a host with 2 CPUs spends 27 MiB.

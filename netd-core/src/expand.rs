@@ -62,7 +62,8 @@ impl Scope {
                     }
                 }
                 Edit::Container { before, after } => {
-                    let felt = |container: &std::sync::Arc<Container>| (container.attachments.clone(), container.guard, container.allow.clone());
+                    let felt =
+                        |container: &std::sync::Arc<Container>| (container.attachments.clone(), container.guard, container.allow.clone());
                     if before.as_ref().map(felt) == after.as_ref().map(felt) {
                         continue; // labels and names are no kernel objects
                     }

@@ -11,8 +11,8 @@ use netd_api::{
 use crate::{
     firewall::Element,
     mark,
-    policy::book::steps::Steps,
     objects::{Address, Bridge, Bucket, Entry, Ns, Reservation, Route, Sysctl, TABLE_MAIN, Veth},
+    policy::book::steps::Steps,
 };
 
 /// One step. Its `Display` is what logs, `netctl plan`, golden files and errors show.
@@ -207,7 +207,13 @@ impl fmt::Display for Op {
             Self::DelSlot(slot) => write!(f, "bpftool map delete pinned attachments value {slot}"),
             Self::Enforce(steps) => {
                 let Steps { before, flips, after, .. } = &**steps;
-                write!(f, "bpftool map update pinned rules, sets, addresses, nets ({} entries), attachments ({}); map delete ({})", before.len(), flips.len(), after.len())
+                write!(
+                    f,
+                    "bpftool map update pinned rules, sets, addresses, nets ({} entries), attachments ({}); map delete ({})",
+                    before.len(),
+                    flips.len(),
+                    after.len()
+                )
             }
             Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
             Self::Reserve(port) => write!(f, "bind {port}"),

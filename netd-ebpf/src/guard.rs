@@ -81,7 +81,8 @@ pub const fn mac(attachment: &Attachment) -> (u16, u32) {
 
 /// Whether an address is one of its first ones.
 #[inline(always)]
-fn is_own(attachment: &Attachment, address: &Address) -> bool {
+#[must_use]
+pub fn is_own(attachment: &Attachment, address: &Address) -> bool {
     if is_v4(address) {
         // An attachment without IPv4 has zero there, and zero is nobody's.
         address[3] == u32::from_ne_bytes(attachment.v4) && address[3] != 0

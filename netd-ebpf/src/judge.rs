@@ -65,8 +65,13 @@ fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u6
     if !of_target.passes() {
         return of_target;
     }
-    let mut judged =
-        JudgedKey { target: target.address, target_port: target.port, client_port: key.local_port, protocol: key.protocol, padding: [0; 3] };
+    let mut judged = JudgedKey {
+        target: target.address,
+        target_port: target.port,
+        client_port: key.local_port,
+        protocol: key.protocol,
+        padding: [0; 3],
+    };
     let who = Judged { client: key.local, time_ns: now };
     // Where it cannot be noted, the target's own program judges by the address that it sees, and drops in doubt.
     let _ = maps::JUDGED.insert(&judged, &who, 0);

@@ -1,8 +1,8 @@
 //! Every map, one line each, and the few ways in which the programs use them. Never decides what an entry means.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::macros::map;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use netd_abi::attachment::AllowedKey;
 use netd_abi::flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue};
@@ -47,8 +47,7 @@ static HOSTS: HashMap<[u8; 16], u32> = HashMap::with_max_entries(maps::HOSTS.ent
 #[map]
 static LOCALS: HashMap<[u8; 16], u32> = HashMap::with_max_entries(maps::LOCALS.entries, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static PUBLISHED: HashMap<PublishedKey, PublishedValue> =
-    HashMap::with_max_entries(maps::PUBLISHED.entries, BPF_F_NO_PREALLOC);
+pub(crate) static PUBLISHED: HashMap<PublishedKey, PublishedValue> = HashMap::with_max_entries(maps::PUBLISHED.entries, BPF_F_NO_PREALLOC);
 #[map]
 pub(crate) static JUDGED: LruHashMap<JudgedKey, Judged> = LruHashMap::with_max_entries(maps::JUDGED.entries, 0);
 #[map]

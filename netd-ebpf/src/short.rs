@@ -4,10 +4,10 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
-use netd_abi::attachment::{NO_PACER, flag};
 use netd_abi::Direction;
+use netd_abi::attachment::{NO_PACER, flag};
 use netd_ebpf::flow::key;
-use netd_ebpf::guard::mac;
+use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::packet::{Cut, bytes};
 
 use crate::track::track;
@@ -36,13 +36,16 @@ fn pass(skb: *mut __sk_buff) -> Option<i32> {
         && from.pacer == NO_PACER
         && !from.has(flag::ISOLATED)
         && frame.tags == 0
-        && matches!(packet.fragment, Cut::Whole);
+        && matches!(packet.fragment, Cut::Whole)
+        // What a container sends with its address of another network may be a reply that a filtered bridge translates back.
+        && is_own(from, &packet.source);
     if !stays || read::is_tagged(&TcContext::new(skb)) {
         return None;
     }
     let ifindex = maps::local(&bytes(packet.destination))?;
     let to = maps::attachment(ifindex)?;
-    let is_neighbour = to.bridge == from.bridge && to.slot != from.slot && !to.has(flag::ISOLATED | flag::PACED) && frame.destination_mac == mac(to);
+    let is_neighbour =
+        to.bridge == from.bridge && to.slot != from.slot && !to.has(flag::ISOLATED | flag::PACED) && frame.destination_mac == mac(to);
     if !is_neighbour {
         return None;
     }

@@ -393,9 +393,12 @@ impl DataPath {
             return Ok(());
         }
         self.maps.ids().into_iter().try_for_each(|map| self.pins.pin_again(map))?;
-        if !self.pins.are_complete() {
-            object::load(&self.pins)?;
-            self.programs = Self::programs(&self.pins)?;
+        // The programs are in the kernel as long as we hold them: loading them again would take the verifier as long as the first time.
+        for (direction, program) in Direction::ALL.into_iter().zip(&self.programs) {
+            let path = self.pins.program(direction);
+            if !path.exists() {
+                program.pin(&path)?;
+            }
         }
         Ok(())
     }

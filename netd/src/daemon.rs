@@ -159,9 +159,7 @@ fn start_observer(bpf: &Bpf, config: &Config, asker: Asker) -> Option<Observer> 
     let switch = bpf.switch()?;
     // Never waits for room: the reconciler may be waiting for the thread. What is not taken is counted as lost.
     let tell = move |records, lost| asker.tell(Event::Flows(SeenFlows { records, lost }));
-    Observer::start(&config.pin_dir, switch, tell)
-        .inspect_err(|why| warn!(why = why.line(), "flows are not recorded"))
-        .ok()
+    Observer::start(&config.pin_dir, switch, tell).inspect_err(|why| warn!(why = why.line(), "flows are not recorded")).ok()
 }
 
 /// systemd's word for a change of state, where it asked for it (sd_notify(3)).

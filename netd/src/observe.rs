@@ -59,7 +59,11 @@ impl Observer {
     ///
     /// # Errors
     /// A map that cannot be opened, or no thread; then nothing runs.
-    pub(crate) fn start(pins: &Path, switch: Switch, tell: impl FnMut(Vec<RawFlow>, u64) -> bool + Send + 'static) -> Result<Self, BpfError> {
+    pub(crate) fn start(
+        pins: &Path,
+        switch: Switch,
+        tell: impl FnMut(Vec<RawFlow>, u64) -> bool + Send + 'static,
+    ) -> Result<Self, BpfError> {
         let failed = |error: std::io::Error| BpfError::new("start the flows thread".to_owned(), error.into());
         let maps = FlowMaps::open(pins)?;
         let bell = Bell::new().map_err(failed)?;

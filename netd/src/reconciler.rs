@@ -211,7 +211,8 @@ impl<K: Kernel> Reconciler<K> {
             return Ok(());
         }
         let features = self.kernel.health().features;
-        let why = features.into_iter().find(|feature| feature.name == "ebpf").map_or_else(|| "no eBPF program runs".to_owned(), |ebpf| ebpf.note);
+        let why =
+            features.into_iter().find(|feature| feature.name == "ebpf").map_or_else(|| "no eBPF program runs".to_owned(), |ebpf| ebpf.note);
         Err(Fault::new(Code::Unsupported, format!("cannot enforce policies on this host: {why}"))
             .hint("nothing was applied; see `netctl status`, and restart netd when that is mended"))
     }

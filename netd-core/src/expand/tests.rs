@@ -1,5 +1,7 @@
 //! What each option amounts to, and that a request costs the same however much else there is.
 
+use std::collections::BTreeMap;
+
 use netd_api::{message::Request, names::IfName};
 
 use super::*;
@@ -152,7 +154,7 @@ fn leaving_the_way_out_moves_route_and_ports_in_an_order_that_works() {
         steps,
         [
             ["nft delete element"; 3].as_slice(),
-            &["ip link del", "ip -n a"], // the link with its route, then the new route
+            &["ip link del", "bpftool map update", "ip -n a"], // the link with its route, leave to send from its address, then the new route
             &["nft add element"; 3],
             &["conntrack -D -s", "conntrack -D -p"], // of the address, and of the ports in one row
         ]
@@ -321,6 +323,25 @@ fn the_programs_are_told_what_a_container_is_and_what_else_it_may_send_from() {
 }
 
 #[test]
+fn on_several_networks_a_container_may_send_by_one_with_its_address_of_another() {
+    let mut desired = Desired::default();
+    for request in [
+        network(r#"{"name":"n","subnets":["10.9.0.0/24"]}"#),
+        network(r#"{"name":"m","subnets":["10.10.0.0/24"]}"#),
+        container(r#"{"name":"a","networks":[{"network":"n"},{"network":"m"}]}"#),
+        container(r#"{"name":"b","networks":[{"network":"m"}]}"#),
+    ] {
+        ask(&mut desired, &host(ALL), &request);
+    }
+    let wanted = expand(&desired, &host(ALL), &Scope::Everything);
+    let entries = wanted.veths.values().filter_map(|veth| veth.entry.as_ref());
+    let allowed: BTreeMap<String, Vec<String>> =
+        entries.map(|entry| (entry.addresses[0].to_string(), entry.allowed.iter().map(ToString::to_string).collect())).collect();
+    let expected = [("10.9.0.2", vec!["10.10.0.2/32"]), ("10.10.0.2", vec!["10.9.0.2/32"]), ("10.10.0.3", vec![])];
+    assert_eq!(allowed, expected.map(|(own, others)| (own.to_owned(), others.into_iter().map(str::to_owned).collect())).into());
+}
+
+#[test]
 fn with_its_guard_off_nothing_of_a_container_is_checked() {
     assert_eq!(told_of(r#"{"name":"a","networks":[{"network":"n"}],"guard":"off"}"#).checks, Checks::Nothing);
 }
@@ -328,7 +349,9 @@ fn with_its_guard_off_nothing_of_a_container_is_checked() {
 /// A container with other addresses than its network gives.
 fn with_addresses(addresses: &[&str]) -> Entry {
     let mut desired = Desired::default();
-    for request in [network(r#"{"name":"n","subnets":["10.9.0.0/24","fd00:9::/64"]}"#), container(r#"{"name":"a","networks":[{"network":"n"}]}"#)] {
+    for request in
+        [network(r#"{"name":"n","subnets":["10.9.0.0/24","fd00:9::/64"]}"#), container(r#"{"name":"a","networks":[{"network":"n"}]}"#)]
+    {
         ask(&mut desired, &host(ALL), &request);
     }
     let before = desired.containers().values().next().unwrap().clone();

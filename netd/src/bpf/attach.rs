@@ -20,14 +20,8 @@ const fn checks(checks: Checks) -> u32 {
 
 /// What the map says of an attachment; `bridge` is the index of its bridge, or 0.
 fn value(slot: u32, pacer: u32, entry: Option<&Entry>, bridge: u32, sets: Sets) -> Attachment {
-    let mut attachment = Attachment {
-        slot,
-        pacer,
-        generation: sets.generation,
-        ingress: sets.ingress,
-        egress: sets.egress,
-        ..Attachment::default()
-    };
+    let mut attachment =
+        Attachment { slot, pacer, generation: sets.generation, ingress: sets.ingress, egress: sets.egress, ..Attachment::default() };
     let Some(entry) = entry else { return attachment };
     for address in &entry.addresses {
         match address {
@@ -47,7 +41,9 @@ fn value(slot: u32, pacer: u32, entry: Option<&Entry>, bridge: u32, sets: Sets) 
 
 /// What it may send from besides the first address of each family.
 fn allowed(entry: &Entry) -> std::collections::BTreeSet<ipnet::IpNet> {
-    let further = |v4: bool| entry.addresses.iter().filter(move |address| address.is_ipv4() == v4).skip(1).map(|address| ipnet::IpNet::from(*address));
+    let further = |v4: bool| {
+        entry.addresses.iter().filter(move |address| address.is_ipv4() == v4).skip(1).map(|address| ipnet::IpNet::from(*address))
+    };
     entry.allowed.iter().copied().chain(further(true)).chain(further(false)).collect()
 }
 
@@ -68,7 +64,12 @@ impl Bpf {
         let sets = path.sets.get(&slot).copied().unwrap_or_default();
         let attachment = value(slot, if behind { pacer | BEHIND } else { pacer }, entry, bridge, sets);
         let former = path.maps.attachments.ifindex_of(slot);
-        if behind || [Some(ifindex), former].into_iter().flatten().filter_map(|link| self.attachment(link)).any(|attachment| attachment.is_paced_behind())
+        if behind
+            || [Some(ifindex), former]
+                .into_iter()
+                .flatten()
+                .filter_map(|link| self.attachment(link))
+                .any(|attachment| attachment.is_paced_behind())
         {
             let block = self.prepare_anchor()?.from_container;
             let tc = &mut self.on("lead packets to a pacer")?.tc;

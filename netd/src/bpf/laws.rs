@@ -113,7 +113,8 @@ impl Laws {
         let missing = rules.iter().map(|(key, value)| (Write::PutRule(*key, *value), Write::DelRule(*key)));
         let missing = missing.chain(sets.iter().map(|(number, value)| (Write::PutSet(*number, *value), Write::DelSet(*number))));
         let missing = missing.chain(addresses.iter().map(|(key, value)| (Write::PutAddress(*key, *value), Write::DelAddress(*key))));
-        let missing = missing.chain(nets.iter().map(|((key, bits), value)| (Write::PutNet(*key, *bits, *value), Write::DelNet(*key, *bits))));
+        let missing =
+            missing.chain(nets.iter().map(|((key, bits), value)| (Write::PutNet(*key, *bits, *value), Write::DelNet(*key, *bits))));
         changes.extend(missing.filter(|(_, del)| !seen.contains(del)).map(|(put, _)| put));
         changes.iter().try_for_each(|change| self.write(change))?;
         Ok(changes.len() as u64)

@@ -119,11 +119,8 @@ impl Attachments {
 
     /// What each slot's entry says of policy.
     pub(crate) fn sets(&self) -> BTreeMap<u32, Sets> {
-        let sets = |attachment: &Attachment| Sets {
-            generation: attachment.generation,
-            ingress: attachment.ingress,
-            egress: attachment.egress,
-        };
+        let sets =
+            |attachment: &Attachment| Sets { generation: attachment.generation, ingress: attachment.ingress, egress: attachment.egress };
         let all = self.known.values().map(|attachment| (attachment.slot, sets(attachment)));
         all.filter(|(_, sets)| *sets != Sets::default()).collect()
     }

@@ -1,9 +1,11 @@
 //! The embedded eBPF object: what build it is, and how it gets into the kernel. Never attaches a program.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use aya::EbpfLoader;
 use aya::programs::SchedClassifier;
@@ -30,6 +32,17 @@ pub(crate) fn name(direction: Direction) -> &'static str {
     }
 }
 
+/// bpf(2)'s command to pin what a descriptor stands for. (aya pins a program only once.)
+const BPF_OBJ_PIN: libc::c_long = 6;
+
+/// `union bpf_attr` as that command reads it.
+#[repr(C)]
+struct PinAttr {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
 /// A program in the kernel.
 pub(crate) struct Program {
     fd: OwnedFd,
@@ -52,6 +65,16 @@ impl Program {
         let maps = info.map_ids().map_err(|error| failed(error.into()))?.unwrap_or_default();
         let fd = program.fd().map_err(|error| failed(error.into()))?.as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
         Ok(Self { fd, id: info.id(), maps: maps.into_iter().collect() })
+    }
+
+    /// Pins it here.
+    pub(crate) fn pin(&self, path: &Path) -> Result<(), BpfError> {
+        let failed = |error: io::Error| BpfError::new(format!("pin a program at {}", path.display()), error.into());
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
+        let attr = PinAttr { path: name.as_ptr() as u64, fd: self.fd.as_raw_fd() as u32, flags: 0 };
+        // SAFETY: the attribute has the layout of this command (`union bpf_attr`), and the path ends with a NUL and outlives the call.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, &raw const attr, size_of::<PinAttr>()) };
+        if result < 0 { Err(failed(io::Error::last_os_error())) } else { Ok(()) }
     }
 
     /// The kernel's numbers of the maps that it works on, those without a pin among them.

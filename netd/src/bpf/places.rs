@@ -59,9 +59,7 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
             return Ok(());
         }
         match self.map.remove(key) {
-            Err(error) if !is_absent(&error) => {
-                Err(BpfError::new(format!("remove an entry from the map {}", self.name), error.into()))
-            }
+            Err(error) if !is_absent(&error) => Err(BpfError::new(format!("remove an entry from the map {}", self.name), error.into())),
             _ => Ok(()),
         }
     }
@@ -89,14 +87,7 @@ impl Places {
         for (address, ifindex) in &locals.known {
             at.entry(*ifindex).or_default().insert(*address);
         }
-        Ok(Self {
-            hosts: Known::open(pins, &HOSTS)?,
-            locals,
-            at,
-            published: Known::open(pins, &PUBLISHED)?,
-            allowed,
-            allowances,
-        })
+        Ok(Self { hosts: Known::open(pins, &HOSTS)?, locals, at, published: Known::open(pins, &PUBLISHED)?, allowed, allowances })
     }
 
     /// The host's own addresses, and no others.

@@ -333,7 +333,10 @@ impl LinuxKernel {
             let wish = wanted.veths.get(name).and_then(|wish| wish.entry.as_ref());
             veth.entry = wish
                 .filter(|wish| {
-                    let bridge = wish.bridge.as_ref().and_then(|bridge| numbers.get(bridge).copied().or_else(|| link::number(&self.rtnetlink, bridge).ok()));
+                    let bridge = wish
+                        .bridge
+                        .as_ref()
+                        .and_then(|bridge| numbers.get(bridge).copied().or_else(|| link::number(&self.rtnetlink, bridge).ok()));
                     self.bpf.knows_as(index, wish, bridge.unwrap_or(0))
                 })
                 .cloned();
@@ -459,9 +462,7 @@ impl Kernel for LinuxKernel {
         if !self.bpf.is_on() {
             return Ok(());
         }
-        let changed = self.bpf.hold_only(entries.iter().copied()).map_err(bpf)?;
-        tracing::debug!(changed, "policy maps hold what they should");
-        self.bpf.rejudge().map_err(bpf)
+        self.bpf.hold_only(entries.iter().copied()).and_then(|_| self.bpf.rejudge()).map_err(bpf)
     }
 
     fn inform(&mut self, hosts: &BTreeSet<IpAddr>, published: Option<&BTreeSet<Publish>>, fast_path: bool) -> Result<(), KernelError> {

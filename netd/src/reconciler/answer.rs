@@ -99,7 +99,9 @@ impl<K: Kernel> Reconciler<K> {
             Request::Policies => Ok(Reply::Policies(self.policy_views())),
             Request::Policy(name) => match self.policy_view(name) {
                 Some(view) => Ok(Reply::Policy(Box::new(view))),
-                None => Err(policy::find(&self.desired, name).err().unwrap_or_else(|| Fault::new(Code::NotFound, format!("there is no policy {name}")))),
+                None => Err(policy::find(&self.desired, name)
+                    .err()
+                    .unwrap_or_else(|| Fault::new(Code::NotFound, format!("there is no policy {name}")))),
             },
             Request::ApplyPolicies(files) if files.dry_run => Ok(Reply::PoliciesApplied(Box::new(self.preview(files)?))),
             Request::ApplyPolicies(files) => Ok(Reply::PoliciesApplied(Box::new(self.applied(files, change)?))),

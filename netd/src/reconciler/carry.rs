@@ -181,7 +181,7 @@ impl<K: Kernel> Reconciler<K> {
 
     fn compare(&mut self, change: &Change, before: &Objects) -> Result<(Objects, Objects), Refused> {
         let wanted = self.wanted(change);
-        let keys = Objects { left_slots: former_slots(change), ..union(before, &wanted) };
+        let keys = Objects { left_slots: former_slots(change, &self.desired), ..union(before, &wanted) };
         let observed = self.kernel.observe(Look::At(&keys)).map_err(Refused::Observe)?;
         Ok((wanted, observed))
     }
@@ -230,7 +230,7 @@ impl<K: Kernel> Reconciler<K> {
                 self.survey.retry();
             }
         }
-        if let Err(error) = self.enforce_after(&back) {
+        if let Err(error) = self.enforce_after(&back).and_then(|()| self.redo()) {
             warn!(error = &error as &dyn std::error::Error, "could not forget what a refused change left behind; it will be tried again");
             self.survey.retry();
         }
@@ -273,11 +273,12 @@ fn plan_bridges(change: &Change, desired: &Desired) -> Bridges {
 
 /// The numbers of the attachments that a change takes away or makes anew. (One that it leaves alone is not looked at, and its number is not left over.) Of a
 /// container that is known to be gone nothing else is looked at.
-fn former_slots(change: &Change) -> BTreeSet<u32> {
+fn former_slots(change: &Change, desired: &Desired) -> BTreeSet<u32> {
     let attachments = change.edits.iter().flat_map(|edit| match edit {
         Edit::Container { before: Some(before), after } => {
-            let stays = |attachment: &&Attachment| !after.as_ref().is_some_and(|after| after.attachments.contains(attachment));
-            before.attachments.iter().filter(stays).collect()
+            let stays = after.as_ref().filter(|after| !desired.is_absent(&after.id));
+            let has_gone = |attachment: &&Attachment| !stays.is_some_and(|after| after.attachments.contains(attachment));
+            before.attachments.iter().filter(has_gone).collect()
         }
         _ => Vec::new(),
     });

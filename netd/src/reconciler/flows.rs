@@ -132,7 +132,8 @@ impl<K: Kernel> Reconciler<K> {
             None => None,
         };
         let open = self.look_at_flows(query.after.is_some());
-        let open: Vec<Named> = if query.after.is_some() { Vec::new() } else { open.into_iter().filter_map(|raw| self.named(raw)).collect() };
+        let open: Vec<Named> =
+            if query.after.is_some() { Vec::new() } else { open.into_iter().filter_map(|raw| self.named(raw)).collect() };
         let is_meant = |view: &FlowView| {
             wanted.as_ref().is_none_or(|id| view.container.id.as_ref() == Some(id))
                 && query.verdict.is_none_or(|verdict| view.verdict == verdict)
@@ -222,7 +223,9 @@ fn way(raw: &RawFlow) -> (Way, u16) {
 /// What policy said; none where a guard or the parser did.
 fn verdict(raw: &RawFlow) -> Option<FlowVerdict> {
     match Why::from_number(raw.why)? {
-        Why::Forward | Why::AuditPolicy | Why::DropPolicy | Why::RejectPolicy => Why::from_number(raw.why).map(|why| of_verdict(why.verdict())),
+        Why::Forward | Why::AuditPolicy | Why::DropPolicy | Why::RejectPolicy => {
+            Why::from_number(raw.why).map(|why| of_verdict(why.verdict()))
+        }
         _ => None,
     }
 }
@@ -293,7 +296,12 @@ fn protocol(number: u8) -> String {
 
 /// As tcpdump writes them.
 fn flags(seen: u8) -> String {
-    ["F", "S", "R", "P", ".", "U", "E", "W"].iter().enumerate().filter(|(bit, _)| seen & (1 << bit) != 0).map(|(_, letter)| *letter).collect()
+    ["F", "S", "R", "P", ".", "U", "E", "W"]
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| seen & (1 << bit) != 0)
+        .map(|(_, letter)| *letter)
+        .collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     /// After steps that failed: everything that the book says, then away with what else is there.
-    fn redo(&mut self) -> Result<(), Refused> {
+    pub(super) fn redo(&mut self) -> Result<(), Refused> {
         let Policing { book: Some(book), undone: Some(undone), .. } = &self.policing else { return Ok(()) };
         let entries: Vec<Write> = book.entries().collect();
         let attachments = self.desired.containers().values().flat_map(|container| &container.attachments);

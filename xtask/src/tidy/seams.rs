@@ -34,7 +34,9 @@ pub(super) fn judge(file: &File) -> Vec<Breach> {
     if file.path.starts_with("netd/src/") && !KERNEL_SIDE.iter().any(|place| file.path.starts_with(place)) {
         return each_line(file, |line| {
             let named = crates_named(line).find(|name| KERNEL_CRATES.contains(name) || name.starts_with(KERNEL_FAMILY))?;
-            Some(format!("{named} is named outside netd/src/kernel, netd/src/bpf and netd/src/observe/kernel; put the call there and give it a name of ours"))
+            Some(format!(
+                "{named} is named outside netd/src/kernel, netd/src/bpf and netd/src/observe/kernel; put the call there and give it a name of ours"
+            ))
         });
     }
     if file.path.starts_with("netd-core/src/") {

@@ -88,7 +88,11 @@ fn egress_rule(report: &mut Report, node: &Node<'_>) -> Option<ClusterRule> {
     if named && !rule.peers.iter().all(|peer| matches!(peer, ClusterPeer::Pods(_))) {
         report.within(Step::Field("protocols"), |report| {
             let hint = "give numbers, or split the rule";
-            report.advise(fields.line_of("protocols"), "destinationNamedPort does not go with nodes and networks, whose ports have no names", hint);
+            report.advise(
+                fields.line_of("protocols"),
+                "destinationNamedPort does not go with nodes and networks, whose ports have no names",
+                hint,
+            );
         });
     }
     Some(rule)

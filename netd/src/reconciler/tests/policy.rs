@@ -111,7 +111,7 @@ fn a_step_that_fails_takes_policies_back_whichever_it_is() {
         container("cache"),
         apply(&lets_in("p", "cache"), false),
         apply(&lets_in("q", "cache"), false),
-        Request::RemovePolicy(json(r#"{"namespace":"default","name":"p"}"#)),
+        Request::RemovePolicy("default/p".parse().unwrap()),
         Request::RemoveContainer("web".parse().unwrap()),
     ];
     let mut failures = 0;
@@ -140,8 +140,14 @@ fn a_step_that_fails_takes_policies_back_whichever_it_is() {
 fn ways(daemon: &Reconciler<FakeKernel>) -> Vec<(String, u32)> {
     let book = daemon.policing.book.as_ref().unwrap();
     let sets = book.sets(slot(daemon, "db"));
-    let peers = daemon.desired.containers().values().flat_map(|peer| peer.attachments[0].addresses.iter().map(|net| (peer.name.to_string(), net.addr())));
-    peers.map(|(name, address)| (name, book.judge(sets, netd_core::policy::book::wish::Direction::Ingress, address, 6, 5432).verdict)).collect()
+    let peers = daemon
+        .desired
+        .containers()
+        .values()
+        .flat_map(|peer| peer.attachments[0].addresses.iter().map(|net| (peer.name.to_string(), net.addr())));
+    peers
+        .map(|(name, address)| (name, book.judge(sets, netd_core::policy::book::wish::Direction::Ingress, address, 6, 5432).verdict))
+        .collect()
 }
 
 #[test]
@@ -210,7 +216,8 @@ fn the_next_daemon_takes_over_verdicts_and_goes_on_counting_under_the_same_numbe
     drop(daemon);
     let mut next = stage.daemon(stage.kernel.reopened()).with_numbers(numbers);
     next.adopt_policies();
-    assert_eq!(rules(&next), counted);
+    let counts_on = rules(&next);
+    assert!(counts_on.len() == 3 && counts_on.iter().all(|(rule, number)| counted.get(rule) == Some(number)), "{counts_on:?}, {counted:?}");
     assert_ne!(stage.kernel.world().verdicts.sets, former, "its own are above all that were there");
     assert_nothing_to_do(&mut next);
 }

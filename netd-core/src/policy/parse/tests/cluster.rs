@@ -129,6 +129,9 @@ fn nodes_and_networks_have_no_named_ports() {
     let rule = |peer| format!("  egress:\n  - {{action: Deny, to: [{{{peer}}}], protocols: [{{destinationNamedPort: dns}}]}}\n");
     cluster(&rule("namespaces: {}"));
     for peer in ["nodes: {}", "networks: [10.0.0.0/8]"] {
-        assert!(refused(&cluster_text(&rule(peer))).contains("destinationNamedPort does not go with nodes and networks, whose ports have no names"));
+        assert!(
+            refused(&cluster_text(&rule(peer)))
+                .contains("destinationNamedPort does not go with nodes and networks, whose ports have no names")
+        );
     }
 }
