@@ -2,7 +2,10 @@
 //! The programs' reading of frames, and their guard: whatever the bytes are, neither panics, and what is read lies within the frame.
 
 use libfuzzer_sys::fuzz_target;
-use netd_abi::{Action, Attachment, attachment::flag};
+use netd_abi::{
+    Action,
+    attachment::{End, flag},
+};
 use netd_ebpf::{
     guard,
     packet::{Bytes, Frame, Header, Inside, parse},
@@ -43,14 +46,12 @@ impl Bytes for Slice<'_> {
 }
 
 /// The container that is said to send it: its addresses, and what of it is checked.
-const SENDER: Attachment = Attachment {
+const SENDER: End = End {
     slot: 0,
     pacer: 0,
     flags: 0,
     bridge: 0,
-    generation: 0,
-    ingress: 0,
-    egress: 0,
+    ifindex: 0,
     v4: [10, 4, 0, 2],
     v6: [0xfd, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
     mac: [2, 0x6e, 0x64, 0, 0, 2],
@@ -66,7 +67,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(frame.packet.transport_at <= slice.length());
     }
     for flags in [flag::GUARD_MAC, flag::GUARD_IP, flag::GUARD_MAC | flag::GUARD_IP | flag::ALLOWED] {
-        let why = guard::refuses(&Attachment { flags, ..SENDER }, &frame, &slice, |address| address[3] & 1 == 0);
+        let why = guard::refuses(&End { flags, ..SENDER }, &frame, &slice, |address| address[3] & 1 == 0);
         assert!(why.is_none_or(|why| why.action() == Action::Drop));
     }
 });

@@ -1,5 +1,7 @@
 //! The value of map `ATTACHMENTS`: what a program knows of the container behind an interface. Never holds names.
 
+use core::ops::Deref;
+
 /// Attachments that fit into the maps. A host with 1,023 ports a bridge reaches it with 16 full bridges.
 pub const MAX_ATTACHMENTS: u32 = 16_384;
 
@@ -23,10 +25,10 @@ pub mod flag {
     pub const PACED: u32 = 1 << 4;
 }
 
-/// The attachment behind one host-side veth; the key is the interface's index (`u32`).
+/// Who is behind one host-side veth.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attachment {
+pub struct End {
     /// Number of the attachment, below [`MAX_ATTACHMENTS`]; other maps are indexed with it.
     pub slot: u32,
     /// Index of the interface whose queue paces what the container sends, with or without [`BEHIND`], or [`NO_PACER`].
@@ -35,12 +37,8 @@ pub struct Attachment {
     pub flags: u32,
     /// Index of the bridge that it is a port of, or zero: unknown, and the short way is not taken.
     pub bridge: u32,
-    /// The division of addresses into identities that its rule sets speak of.
-    pub generation: u32,
-    /// The rule set for what comes to it, or [`crate::policy::NO_SET`].
-    pub ingress: u32,
-    /// The rule set for what it sends, or [`crate::policy::NO_SET`].
-    pub egress: u32,
+    /// Index of the interface itself.
+    pub ifindex: u32,
     /// Its first IPv4 address, network order; zero: none.
     pub v4: [u8; 4],
     /// Its first IPv6 address, network order; zero: none.
@@ -51,7 +49,37 @@ pub struct Attachment {
     pub padding: [u8; 2],
 }
 
-impl Attachment {
+/// The attachment behind one host-side veth; the key is the interface's index (`u32`). An element is replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// Who it is.
+    pub end: End,
+    /// The division of addresses into identities that its rule sets speak of.
+    pub generation: u32,
+    /// The rule set for what comes to it, or [`crate::policy::NO_SET`].
+    pub ingress: u32,
+    /// The rule set for what it sends, or [`crate::policy::NO_SET`].
+    pub egress: u32,
+}
+
+impl Deref for Attachment {
+    type Target = End;
+
+    #[inline(always)]
+    fn deref(&self) -> &End {
+        &self.end
+    }
+}
+
+/// Where map `ENDS` keeps an interface: the last bits of its index. Of two that share a place one is found in map `ATTACHMENTS` alone.
+#[inline(always)]
+#[must_use]
+pub const fn place_of(ifindex: u32) -> u32 {
+    ifindex % crate::maps::ENDS.entries
+}
+
+impl End {
     /// Where the program leads what the container sends; [`NO_PACER`] also where a filter behind it does.
     #[must_use]
     pub const fn pacer_of_program(&self) -> u32 {
@@ -82,13 +110,17 @@ pub struct AllowedKey {
     pub address: [u8; 16],
 }
 
-const _: () = assert!(size_of::<Attachment>() == 7 * 4 + 4 + 16 + 6 + 2); // the sum of the fields: no hidden padding
+const _: () = assert!(size_of::<End>() == 5 * 4 + 4 + 16 + 6 + 2); // the sum of the fields: no hidden padding
+const _: () = assert!(size_of::<Attachment>() == size_of::<End>() + 3 * 4);
 const _: () = assert!(align_of::<Attachment>() == 4);
 const _: () = assert!(size_of::<AllowedKey>() == 4 + 16);
 
 // SAFETY: repr(C), integers and byte arrays only and no padding (asserted above), so that every byte pattern is a value and every byte is set.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Attachment {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for End {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for AllowedKey {}
@@ -100,7 +132,7 @@ mod tests {
     #[test]
     fn a_program_leads_nowhere_where_a_filter_behind_it_does() {
         for (pacer, of_program, behind) in [(NO_PACER, NO_PACER, false), (7, 7, false), (7 | BEHIND, NO_PACER, true)] {
-            let attachment = Attachment { slot: 3, pacer, ..Attachment::default() };
+            let attachment = End { slot: 3, pacer, ..End::default() };
             assert_eq!((attachment.pacer_of_program(), attachment.is_paced_behind()), (of_program, behind));
         }
     }

@@ -2,24 +2,25 @@
 
 use crate::Counters;
 
-/// One connection as an attachment sees it: both directions have this key. It is also the key of what was denied.
-#[repr(C)]
+/// One connection as an attachment sees it: both directions have this key. It is also the key of what was denied. Words of eight bytes,
+/// as the programs write it and the kernel compares it fastest.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
-    /// The attachment.
-    pub slot: u32,
-    /// The container's address, network order; IPv4 as `::ffff:a.b.c.d`.
-    pub local: [u8; 16],
-    /// The other end's.
-    pub remote: [u8; 16],
+    /// The attachment, below [`crate::MAX_ATTACHMENTS`].
+    pub slot: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub padding: u8,
     /// The container's port, network order; of an ICMP echo the identifier, in both places; 0 for what has none.
     pub local_port: [u8; 2],
     /// The other end's.
     pub remote_port: [u8; 2],
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Zero.
-    pub padding: [u8; 3],
+    /// The container's address, network order; IPv4 as `::ffff:a.b.c.d`.
+    pub local: [u8; 16],
+    /// The other end's.
+    pub remote: [u8; 16],
 }
 
 /// What is known of a flow. Counters are added to without a lock: of packets of one direction on two CPUs at the same moment one may be missing here,
@@ -43,8 +44,8 @@ pub struct Flow {
     pub opener: u8,
     /// TCP flags seen each way (RFC 9293, 3.1: the byte with FIN as its lowest bit).
     pub flags: [u8; 2],
-    /// Zero.
-    pub padding: u32,
+    /// Index of the host end of the neighbour that the short way leads to; zero: not known, or there is none.
+    pub neighbour: u32,
 }
 
 /// What is remembered of a connection that was denied, so that it is told once and then now and then.
@@ -117,6 +118,8 @@ pub struct Event {
     pub direction: u32,
     /// TCP flags of the packet.
     pub flags: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 /// What a record is about.
@@ -221,12 +224,12 @@ pub struct Judged {
     pub time_ns: u64,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 4 + 16 + 16 + 2 + 2 + 1 + 3); // sums of fields: no hidden padding
+const _: () = assert!(size_of::<FlowKey>() == 2 + 1 + 1 + 2 + 2 + 16 + 16); // sums of fields: no hidden padding
 const _: () = assert!(size_of::<Flow>() == 8 + 8 + 48 + 4 + 4 + 1 + 1 + 2 + 4);
 const _: () = assert!(size_of::<Denied>() == 8 + 24 + 4 * 4);
 const _: () = assert!(size_of::<FragmentKey>() == 4 + 16 + 16 + 4 + 1 + 1 + 2);
 const _: () = assert!(size_of::<Fragment>() == 4 + 4 + 8);
-const _: () = assert!(size_of::<Event>() == 8 + 24 + 44 + 5 * 4);
+const _: () = assert!(size_of::<Event>() == 8 + 24 + 40 + 5 * 4 + 4);
 const _: () = assert!(size_of::<Config>() == 4 + 4);
 const _: () = assert!(size_of::<PublishedKey>() == 16 + 2 + 1 + 1);
 const _: () = assert!(size_of::<PublishedValue>() == 16 + 2 + 2);
@@ -273,19 +276,20 @@ impl Event {
             time_ns: bytes.u64()?,
             counted: Counters { packets: bytes.u64()?, bytes: bytes.u64()?, segments: bytes.u64()? },
             key: FlowKey {
-                slot: bytes.u32()?,
-                local: bytes.take()?,
-                remote: bytes.take()?,
+                slot: bytes.take().map(u16::from_ne_bytes)?,
+                protocol: bytes.take::<1>()?[0],
+                padding: bytes.take::<1>()?[0],
                 local_port: bytes.take()?,
                 remote_port: bytes.take()?,
-                protocol: bytes.take::<1>()?[0],
-                padding: bytes.take()?,
+                local: bytes.take()?,
+                remote: bytes.take()?,
             },
             kind: bytes.u32()?,
             why: bytes.u32()?,
             rule: bytes.u32()?,
             direction: bytes.u32()?,
             flags: bytes.u32()?,
+            padding: bytes.u32()?,
         })
     }
 }
@@ -299,9 +303,10 @@ mod tests {
         let bytes: [u8; 96] = core::array::from_fn(|at| at as u8);
         let event = Event::from_bytes(&bytes).unwrap();
         assert_eq!(event.time_ns.to_ne_bytes(), [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!((event.key.slot.to_ne_bytes(), event.key.local[0], event.key.remote[0]), ([32, 33, 34, 35], 36, 52));
-        assert_eq!((event.key.local_port, event.key.remote_port, event.key.protocol), ([68, 69], [70, 71], 72));
-        assert_eq!(event.flags.to_ne_bytes(), [92, 93, 94, 95]);
+        assert_eq!((event.key.slot.to_ne_bytes(), event.key.protocol, event.key.padding), ([32, 33], 34, 35));
+        assert_eq!((event.key.local_port, event.key.remote_port), ([36, 37], [38, 39]));
+        assert_eq!((event.key.local[0], event.key.remote[0]), (40, 56));
+        assert_eq!(event.flags.to_ne_bytes(), [88, 89, 90, 91]);
         assert_eq!(Event::from_bytes(&bytes[..95]), None);
     }
 }

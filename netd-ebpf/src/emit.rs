@@ -56,6 +56,7 @@ pub(crate) fn denied(packet: &Packet, seen: &Seen, said: Said) {
             rule: said.rule(),
             direction: seen.direction().number(),
             flags: u32::from(packet.flags),
+            padding: 0,
         };
         send(event, seen.config.flags & config::WATCHED != 0)
     };
@@ -97,6 +98,7 @@ pub(crate) fn begun(packet: &Packet, seen: &Seen, said: Said) {
         rule: said.rule(),
         direction: seen.direction().number(),
         flags: u32::from(packet.flags),
+        padding: 0,
     };
     send(event, true);
 }

@@ -24,7 +24,7 @@ pub fn key(slot: u32, packet: &Packet, direction: Direction) -> FlowKey {
         Direction::FromContainer => (source, destination, from, to),
         Direction::ToContainer => (destination, source, to, from),
     };
-    FlowKey { slot, local, remote, local_port, remote_port, protocol: packet.protocol, padding: [0; 3] }
+    FlowKey { slot: slot as u16, protocol: packet.protocol, padding: 0, local_port, remote_port, local, remote }
 }
 
 /// Whether the connection is over: reset, or both sides have sent their last.
@@ -35,12 +35,19 @@ pub const fn is_over(flow: &Flow) -> bool {
     (one | other) & tcp::RST != 0 || one & other & tcp::FIN != 0
 }
 
-/// Whether a packet begins a connection anew though one of its key is known: a SYN from the other side, or after the end. It is judged as a new one,
-/// so that an old connection is no way around a policy.
+/// Whether TCP flags ask for a connection. Of other protocols they are 0.
 #[inline(always)]
 #[must_use]
-pub const fn begins_anew(flow: &Flow, packet: &Packet, direction: Direction) -> bool {
-    packet.opens_tcp() && (direction_of(flow) as u32 != direction as u32 || is_over(flow))
+pub const fn opens(flags: u8) -> bool {
+    flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+}
+
+/// Whether a packet with these TCP flags begins a connection anew though one of its key is known: a SYN from the other side, or after the end. It is judged as
+/// a new one, so that an old connection is no way around a policy.
+#[inline(always)]
+#[must_use]
+pub const fn begins_anew(flow: &Flow, flags: u8, direction: Direction) -> bool {
+    opens(flags) && (direction_of(flow) as u32 != direction as u32 || is_over(flow))
 }
 
 /// Which way a flow's first packet went.
@@ -93,12 +100,11 @@ mod tests {
 
     #[test]
     fn a_syn_of_the_other_side_or_after_the_end_begins_anew() {
-        let syn = crate::packet::tests::tcp_packet(tcp::SYN);
         let (from, to) = (Direction::FromContainer, Direction::ToContainer);
-        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), &syn, from), "a SYN sent again");
-        assert!(begins_anew(&flow(from, [tcp::SYN, tcp::SYN]), &syn, to));
-        assert!(begins_anew(&flow(from, [tcp::FIN, tcp::FIN]), &syn, from));
-        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), &crate::packet::tests::tcp_packet(tcp::SYN | tcp::ACK), to));
+        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), tcp::SYN, from), "a SYN sent again");
+        assert!(begins_anew(&flow(from, [tcp::SYN, tcp::SYN]), tcp::SYN, to));
+        assert!(begins_anew(&flow(from, [tcp::FIN, tcp::FIN]), tcp::SYN, from));
+        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), tcp::SYN | tcp::ACK, to));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether what a container sends is its own to send. Decides on values alone; whether a further address is allowed it asks.
 
-use netd_abi::{Attachment, Why, attachment::flag};
+use netd_abi::{Why, attachment::{End, flag}};
 
 use crate::packet::{Address, Arp, Bytes, Cut, Far, Frame, Header as _, Inside, Packet, is_v4, mark, protocol, v4, words};
 
@@ -20,16 +20,16 @@ mod nd {
 /// Says why a container may not send this frame; none: it may. Who stands for others by an allowed address (a virtual IP, a machine behind the container)
 /// may do so by its own hardware address, but gives no service of the host's and speaks for no other address.
 #[inline(always)]
-pub fn refuses(attachment: &Attachment, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Address) -> bool) -> Option<Why> {
-    let is_own_mac = frame.source_mac == mac(attachment);
-    let checks_ip = attachment.has(flag::GUARD_IP);
-    let allowed = |address: &Address| attachment.has(flag::ALLOWED) && allows(address);
+pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Address) -> bool) -> Option<Why> {
+    let is_own_mac = frame.source_mac == mac(end);
+    let checks_ip = end.has(flag::GUARD_IP);
+    let allowed = |address: &Address| end.has(flag::ALLOWED) && allows(address);
     match frame.inside {
         Inside::Arp if checks_ip => {
             if allowed(&v4(frame.arp.sender)) {
                 return None;
             }
-            if refuses_arp(attachment, &frame.arp) {
+            if refuses_arp(end, &frame.arp) {
                 return Some(Why::DropArpSpoof);
             }
         }
@@ -38,14 +38,14 @@ pub fn refuses(attachment: &Attachment, frame: &Frame, bytes: &impl Bytes, allow
             if packet.has(mark::SOURCE_ROUTE) {
                 return Some(Why::DropSourceRoute);
             }
-            let stands_for_others = !owns(attachment, packet);
+            let stands_for_others = !owns(end, packet);
             if stands_for_others && !allowed(&packet.source) {
                 return Some(Why::DropSourceAddress);
             }
             if let Some(why) = refuses_service(packet) {
                 return Some(why);
             }
-            if packet.protocol == protocol::ICMPV6 && refuses_discovery(attachment, packet, bytes, &allowed, stands_for_others) {
+            if packet.protocol == protocol::ICMPV6 && refuses_discovery(end, packet, bytes, &allowed, stands_for_others) {
                 return Some(Why::DropNdSpoof);
             }
             if stands_for_others {
@@ -54,40 +54,46 @@ pub fn refuses(attachment: &Attachment, frame: &Frame, bytes: &impl Bytes, allow
         }
         _ => {}
     }
-    (attachment.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
+    (end.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
 }
 
 /// Whether a frame is plainly the container's own, so that nothing has to be looked up or read further: most are.
 #[inline(always)]
 #[must_use]
-pub fn is_plain(attachment: &Attachment, frame: &Frame) -> bool {
+pub fn is_plain(end: &End, frame: &Frame) -> bool {
     let packet = &frame.packet;
-    let is_service = packet.source_port == 67 || packet.source_port == 547;
-    let is_plain = packet.protocol == protocol::TCP || packet.protocol == protocol::UDP && !is_service;
+    let is_plain = packet.protocol == protocol::TCP || packet.protocol == protocol::UDP && !is_service(packet.source_port);
     matches!(frame.inside, Inside::Ip)
         && is_plain
         && !packet.has(mark::SOURCE_ROUTE)
-        && frame.source_mac == mac(attachment)
-        && is_own(attachment, &packet.source)
+        && frame.source_mac == mac(end)
+        && is_own(end, &packet.source)
+}
+
+/// Whether a service that only the host gives sends from this UDP port: DHCP (RFC 2131, 4.1), DHCPv6 (RFC 8415, 7.2).
+#[inline(always)]
+#[must_use]
+pub const fn is_service(port: u16) -> bool {
+    port == 67 || port == 547
 }
 
 /// The container's hardware address, split as a frame's is.
 #[inline(always)]
 #[must_use]
-pub const fn mac(attachment: &Attachment) -> (u16, u32) {
-    let [a, b, c, d, e, f] = attachment.mac;
+pub const fn mac(end: &End) -> (u16, u32) {
+    let [a, b, c, d, e, f] = end.mac;
     (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]))
 }
 
 /// Whether an address is one of its first ones.
 #[inline(always)]
 #[must_use]
-pub fn is_own(attachment: &Attachment, address: &Address) -> bool {
+pub fn is_own(end: &End, address: &Address) -> bool {
     if is_v4(address) {
         // An attachment without IPv4 has zero there, and zero is nobody's.
-        address[3] == u32::from_ne_bytes(attachment.v4) && address[3] != 0
+        address[3] == u32::from_ne_bytes(end.v4) && address[3] != 0
     } else {
-        let own = words(&attachment.v6);
+        let own = words(&end.v6);
         *address == own && own != [0; 4]
     }
 }
@@ -100,9 +106,9 @@ fn is_link_local(address: &Address) -> bool {
 
 /// Whether the source is the container's: its own, a link-local one, or none yet where it asks for one.
 #[inline(always)]
-fn owns(attachment: &Attachment, packet: &Packet) -> bool {
+fn owns(end: &End, packet: &Packet) -> bool {
     let source = &packet.source;
-    if is_own(attachment, source) {
+    if is_own(end, source) {
         return true;
     }
     if is_v4(source) {
@@ -126,14 +132,14 @@ fn refuses_service(packet: &Packet) -> Option<Why> {
 
 /// ARP speaks for the sender's address: its own, or none (a probe).
 #[inline(always)]
-fn refuses_arp(attachment: &Attachment, arp: &Arp) -> bool {
-    arp.sender_mac != mac(attachment) || arp.sender != 0 && !is_own(attachment, &v4(arp.sender))
+fn refuses_arp(end: &End, arp: &Arp) -> bool {
+    arp.sender_mac != mac(end) || arp.sender != 0 && !is_own(end, &v4(arp.sender))
 }
 
 /// An advertisement speaks for its target, and both messages name a hardware address.
 #[inline(always)]
 fn refuses_discovery(
-    attachment: &Attachment,
+    end: &End,
     packet: &Packet,
     bytes: &impl Bytes,
     allowed: &impl Fn(&Address) -> bool,
@@ -157,7 +163,7 @@ fn refuses_discovery(
         if allowed(&target) {
             return false;
         }
-        if !is_own(attachment, &target) && !is_link_local(&target) {
+        if !is_own(end, &target) && !is_link_local(&target) {
             return true;
         }
     } else if stands_for_others {
@@ -167,7 +173,7 @@ fn refuses_discovery(
     match message.u8(nd::OPTIONS) {
         Some(kind) if kind == option => {
             let named = (message.u16(nd::OPTIONS + 2).map(u16::to_be), message.word(nd::OPTIONS + 4));
-            let own = mac(attachment);
+            let own = mac(end);
             named != (Some(own.0), Some(own.1))
         }
         // Another option first would hide the one that counts; a nonce (RFC 7527) comes in solicitations of duplicate address detection, which name none

@@ -1,23 +1,24 @@
 //! A packet's way through a program: whose it is, guard, flow and policy, count, and why it goes on or not. Never turns a reason into an action.
 
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::programs::TcContext;
 use netd_abi::counters::reason_key_of;
-use netd_abi::flow::{Fragment, FragmentKey, config};
+use netd_abi::flow::{Config, Fragment, FragmentKey, config};
 use netd_abi::policy::{NO_RULE, NO_SET};
-use netd_abi::{Attachment, Counters, Direction, Happened, Why, attachment::flag};
+use netd_abi::attachment::{End, flag};
+use netd_abi::{Attachment, Counters, Direction, Happened, Why};
 use netd_ebpf::count::counted;
 use netd_ebpf::flow::{key, opener};
 use netd_ebpf::guard;
 use netd_ebpf::packet::{self, Cut, Far, Header as _, Inside, Packet, bytes, is_v4, mark, protocol, v4};
+use netd_ebpf::plain::{self, Plain};
 use netd_ebpf::said::Said;
 use netd_ebpf::verdict::Outcome;
 
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, track};
+use crate::track::{self, Found, track};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short};
 
@@ -29,45 +30,75 @@ const FRAGMENTS_NS: u64 = 60_000_000_000;
 #[inline(always)]
 pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     let counted = counted(read::size(ctx));
-    let Some(attachment) = maps::attachment(read::ifindex(ctx)) else {
+    let Some(end) = maps::end(read::ifindex(ctx)) else {
         return unanswered(Why::DropUnknownInterface, direction, counted);
     };
-    let Some(work) = maps::work() else { return unanswered(Why::ForwardUncounted, direction, counted) };
-    let pacer = match direction {
-        Direction::FromContainer => attachment.pacer_of_program(),
-        // What it gets waits in the queue of its own interface, after this hook.
-        Direction::ToContainer => 0,
-    };
     if let Some(why) = made_by_us(ctx, direction) {
-        count_as(attachment, direction, why, counted);
+        count_number(end.slot, direction, why.number(), counted);
         ctx.set_mark(0);
         return Outcome::Says { why, pacer: 0 };
     }
+    let Some(work) = maps::work() else { return unanswered(Why::ForwardUncounted, direction, counted) };
+    let Some(plain) = plain::read(&Linear::within(ctx), end, direction, &mut work.seen.key) else {
+        return closely(ctx, work, direction, counted);
+    };
+    let seen = &mut work.seen;
+    seen.is(ctx, direction, counted);
+    let found = track::find(&seen.key, seen, plain.flags, direction);
+    if let Found::GoesOn(flow, said) = found {
+        count(end.slot, direction, counted, said);
+        if !is_short(direction, seen.config) {
+            return Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) };
+        }
+        if let Some(ways) = short::known_way(ctx, end, flow, plain, work) {
+            return Outcome::Done(ways);
+        }
+        fill(plain, work, direction);
+        return short_or_long(ctx, end);
+    }
+    fill(plain, work, direction);
+    let said = if matches!(found, Found::Nothing) { track::begins() } else { track::look_closer() };
+    done(ctx, end, work, direction, Said::from_raw(said))
+}
+
+/// Whether the short way may be taken at all.
+#[inline(always)]
+fn is_short(direction: Direction, config: Config) -> bool {
+    matches!(direction, Direction::FromContainer) && config.flags & config::FAST_PATH != 0
+}
+
+/// What is known of a plain packet besides its flow's key, for who finds it in [`Work`].
+#[inline(always)]
+fn fill(plain: Plain, work: &mut Work, direction: Direction) {
+    work.frame.inside = Inside::Ip;
+    work.frame.tags = 0;
+    work.frame.destination_mac = plain.destination_mac;
+    work.frame.packet = plain::packet(plain, &work.seen.key, direction);
+}
+
+/// A packet that is not plain, or plainly not allowed.
+#[inline(always)]
+fn closely(ctx: &TcContext, work: &mut Work, direction: Direction, counted: Counters) -> Outcome {
+    let Some(attachment) = maps::attachment(read::ifindex(ctx)) else {
+        return unanswered(Why::DropUnknownInterface, direction, counted);
+    };
     let mut refused = NOT_REFUSED;
     if parse(ctx.skb.skb) == 0 {
         refused = wrong(attachment, direction, Why::DropMalformed).number();
-    } else if matches!(direction, Direction::FromContainer)
-        && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0
-        && !guard::is_plain(attachment, &work.frame)
-    {
+    } else if matches!(direction, Direction::FromContainer) && attachment.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
         work.seen.ifindex = read::ifindex(ctx);
         refused = refuses(ctx.skb.skb);
     }
     if matches!(work.frame.inside, Inside::Ip) {
         let (packet, seen) = (&work.frame.packet, &mut work.seen);
-        seen.ifindex = read::ifindex(ctx);
         seen.key = key(attachment.slot, packet, direction);
-        seen.counted = counted;
-        seen.now = now();
-        seen.config = maps::config();
-        seen.goes(direction);
-        seen.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0;
+        seen.is(ctx, direction, counted);
         if refused != NOT_REFUSED {
             let said = Said::new(refused, NO_RULE);
             let _ = denied(ctx.skb.skb, said.raw());
             return Outcome::Says { why: said.done(), pacer: 0 };
         }
-        return ip(ctx, attachment, work, direction, pacer);
+        return ip(ctx, attachment, work, direction);
     }
     let number = match work.frame.inside {
         _ if refused != NOT_REFUSED => refused,
@@ -76,8 +107,17 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         Inside::Wrong(_) => wrong(attachment, direction, Why::DropMalformed).number(),
         _ => Why::Forward.number(),
     };
-    count_number(attachment, direction, number, counted);
-    Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer }
+    count_number(attachment.slot, direction, number, counted);
+    Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer: pacer(attachment, direction) }
+}
+
+/// Where what a container sends waits. What it gets waits in the queue of its own interface, after this hook.
+#[inline(always)]
+fn pacer(end: &End, direction: Direction) -> u32 {
+    match direction {
+        Direction::FromContainer => end.pacer_of_program(),
+        Direction::ToContainer => 0,
+    }
 }
 
 /// Reads the frame; gives 0 where its headers could not be read at all.
@@ -105,12 +145,6 @@ pub(crate) extern "C" fn refuses(skb: *mut __sk_buff) -> u32 {
     let Some(attachment) = maps::attachment(work.seen.ifindex) else { return NOT_REFUSED };
     let linear = Linear::within(&TcContext::new(skb));
     guard::refuses(attachment, &work.frame, &linear, |address| maps::allows(attachment.slot, address)).map_or(NOT_REFUSED, Why::number)
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes nothing and gives a number.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 /// Whether a rule set holds for this direction.
@@ -142,26 +176,36 @@ fn made_by_us(ctx: &TcContext, direction: Direction) -> Option<Why> {
 
 /// An IP packet that the guard lets through.
 #[inline(always)]
-fn ip(ctx: &TcContext, attachment: &Attachment, work: &mut Work, direction: Direction, pacer: u32) -> Outcome {
-    let Work { frame, seen, .. } = work;
-    let packet = &frame.packet;
+fn ip(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction) -> Outcome {
+    let packet = &work.frame.packet;
     let said = if !matches!(packet.fragment, Cut::Whole) || packet.marks != 0 || packet.protocol == protocol::IGMP {
         Said::from_raw(particular(ctx.skb.skb))
     } else {
-        track(packet, seen)
+        track(&work.seen, packet.flags)
     };
-    if said.passes() {
-        count(attachment, seen, said);
-        if matches!(direction, Direction::FromContainer) && seen.config.flags & config::FAST_PATH != 0 {
-            let ways = short::short_way(ctx.skb.skb);
-            if ways != short::THE_LONG_WAY {
-                return Outcome::Done(ways);
-            }
-        }
-        return Outcome::Says { why: Why::Forward, pacer };
+    done(ctx, end, work, direction, said)
+}
+
+/// Does with an IP packet what was said of it.
+#[inline(always)]
+fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said: Said) -> Outcome {
+    if !said.passes() {
+        return match denied(ctx.skb.skb, said.raw()) {
+            reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0 },
+            ways => Outcome::Done(ways),
+        };
     }
-    match denied(ctx.skb.skb, said.raw()) {
-        reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0 },
+    count(end.slot, direction, work.seen.counted, said);
+    if is_short(direction, work.seen.config) {
+        return short_or_long(ctx, end);
+    }
+    Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) }
+}
+/// A packet that goes on: by the short way where it may.
+#[inline(always)]
+fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {
+    match short::short_way(ctx.skb.skb) {
+        short::THE_LONG_WAY => Outcome::Says { why: Why::Forward, pacer: pacer(end, Direction::FromContainer) },
         ways => Outcome::Done(ways),
     }
 }
@@ -196,7 +240,7 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
         return Said::FORWARD;
     }
     if packet.marks == 0 && !matches!(packet.fragment, Cut::Later(_)) {
-        return track(packet, seen);
+        return track(seen, packet.flags);
     }
     // Neither an error nor a source route begins a flow.
     seen.asks(seen.direction());
@@ -212,8 +256,8 @@ pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
     let Some(Work { frame, seen, .. }) = maps::work() else { return reply::NO_ANSWER };
     let Some(attachment) = maps::attachment(seen.ifindex) else { return reply::NO_ANSWER };
     let packet = &frame.packet;
-    count_number(attachment, seen.direction(), said.number(), seen.counted);
-    count_rule(said.rule(), seen);
+    count_number(attachment.slot, seen.direction(), said.number(), seen.counted);
+    count_rule(said.rule(), seen.counted);
     emit::denied(packet, seen, said);
     if said.number() != Why::RejectPolicy.number() {
         return reply::NO_ANSWER;
@@ -228,7 +272,7 @@ pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
 #[inline(always)]
 fn fragment_key(packet: &Packet, seen: &Seen, id: u32) -> FragmentKey {
     FragmentKey {
-        slot: seen.key.slot,
+        slot: u32::from(seen.key.slot),
         source: bytes(packet.source),
         destination: bytes(packet.destination),
         id,
@@ -264,7 +308,7 @@ fn remember_fragment(packet: &Packet, seen: &Seen, id: u32, said: Said) {
 #[inline(never)]
 fn is_related(skb: *mut __sk_buff, packet: &Packet, seen: &Seen) -> bool {
     let linear = Linear::within(&TcContext::new(skb));
-    inner(&linear, packet).is_some_and(|inner| track::is_known(&key(seen.key.slot, &inner, seen.direction().reverse())))
+    inner(&linear, packet).is_some_and(|inner| track::is_known(&key(u32::from(seen.key.slot), &inner, seen.direction().reverse())))
 }
 
 /// The packet that an ICMP error quotes, as far as a flow's key needs it: at least eight bytes of the transport are there (RFC 792, RFC 4443).
@@ -299,34 +343,28 @@ fn inner(linear: &Linear, outer: &Packet) -> Option<Packet> {
 
 /// Counts a packet that passes, for its attachment and for the rule that let it.
 #[inline(always)]
-pub(crate) fn count(attachment: &Attachment, seen: &Seen, said: Said) {
+pub(crate) fn count(slot: u32, direction: Direction, packet: Counters, said: Said) {
     let why = if said.number() == Why::Forward.number() { Why::Forward } else { Why::AuditPolicy };
-    count_as(attachment, seen.direction(), why, seen.counted);
-    count_rule(said.rule(), seen);
+    count_number(slot, direction, why.number(), packet);
+    count_rule(said.rule(), packet);
 }
 
 #[inline(always)]
-fn count_rule(rule: u32, seen: &Seen) {
+fn count_rule(rule: u32, packet: Counters) {
     if rule != NO_RULE {
         // Every number of a rule has its place.
-        let _ = maps::count(&maps::RULE_HITS, rule, seen.counted);
+        let _ = maps::count(&maps::RULE_HITS, rule, packet);
     }
 }
 
-/// Counts a packet for its attachment.
+/// Counts a packet for its attachment by the reason's number: plain ones in an array, all others by their reason.
 #[inline(always)]
-fn count_as(attachment: &Attachment, direction: Direction, why: Why, packet: Counters) {
-    count_number(attachment, direction, why.number(), packet);
-}
-
-/// The same by the reason's number: plain ones in an array, all others by their reason.
-#[inline(always)]
-fn count_number(attachment: &Attachment, direction: Direction, why: u32, packet: Counters) {
+fn count_number(slot: u32, direction: Direction, why: u32, packet: Counters) {
     let is_plain = why == Why::Forward.number();
     let is_counted = if is_plain {
-        direction.counter_of(attachment.slot).is_some_and(|at| maps::count(&maps::COUNTERS, at, packet))
+        direction.counter_of(slot).is_some_and(|at| maps::count(&maps::COUNTERS, at, packet))
     } else {
-        maps::count_reason(reason_key_of(attachment.slot, direction, why), packet)
+        maps::count_reason(reason_key_of(slot, direction, why), packet)
     };
     if !is_counted {
         maps::note(Happened::ReasonNotCounted);

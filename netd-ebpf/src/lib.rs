@@ -10,5 +10,6 @@ pub mod count;
 pub mod flow;
 pub mod guard;
 pub mod packet;
+pub mod plain;
 pub mod said;
 pub mod verdict;

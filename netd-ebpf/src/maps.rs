@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
-use netd_abi::attachment::AllowedKey;
+use netd_abi::attachment::{AllowedKey, End, place_of};
 use netd_abi::flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue};
 use netd_abi::policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue};
 use netd_abi::{Attachment, Counters, Happened, maps};
@@ -14,6 +14,8 @@ use crate::work::Work;
 
 #[map]
 static ATTACHMENTS: HashMap<u32, Attachment> = HashMap::with_max_entries(maps::ATTACHMENTS.entries, BPF_F_NO_PREALLOC);
+#[map]
+static ENDS: Array<End> = Array::with_max_entries(maps::ENDS.entries, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(maps::COUNTERS.entries, 0);
 #[map]
@@ -73,6 +75,15 @@ pub(crate) fn attachment(ifindex: u32) -> Option<&'static Attachment> {
     // SAFETY: only the daemon writes, and it replaces whole elements; without preallocation a replaced element is
     // freed after the programs that see it have ended.
     unsafe { ATTACHMENTS.get(ifindex) }
+}
+
+/// Who is behind an interface.
+#[inline(always)]
+pub(crate) fn end(ifindex: u32) -> Option<&'static End> {
+    match ENDS.get(place_of(ifindex)) {
+        Some(end) if end.ifindex == ifindex => Some(end),
+        _ => attachment(ifindex).map(|attachment| &attachment.end),
+    }
 }
 
 /// What holds for all programs.

@@ -19,6 +19,8 @@ pub trait Bytes: Header + Sized {
     fn from(&self, at: u32) -> Option<Self>;
     /// Some bytes at any place of the whole frame: slower, but nothing that the verifier has to keep apart.
     fn far<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
+    /// The first `N` bytes of this view, looked for once: what is read of them is there.
+    fn block<const N: u32>(&self) -> Option<impl Header>;
     /// The whole frame's length.
     fn length(&self) -> u32;
 }
@@ -243,13 +245,6 @@ impl Packet {
     pub const fn goes_to_group(&self) -> bool {
         let [first, .., last] = self.destination;
         if is_v4(&self.destination) { u32::from_be(last) >> 28 >= 0xe } else { u32::from_be(first) >> 24 == 0xff }
-    }
-
-    /// Whether it asks for a TCP connection.
-    #[inline(always)]
-    #[must_use]
-    pub const fn opens_tcp(&self) -> bool {
-        self.protocol == protocol::TCP && self.flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
     }
 }
 

@@ -129,7 +129,45 @@ impl Bytes for Linear {
     }
 
     #[inline(always)]
+    fn block<const N: u32>(&self) -> Option<impl Header> {
+        (self.data + N as usize <= self.end).then_some(Block::<N> { data: self.data })
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         self.len
+    }
+}
+
+/// Bytes that are known to be in reach: the first `N` of a view.
+struct Block<const N: u32> {
+    data: usize,
+}
+
+impl<const N: u32> Block<N> {
+    #[inline(always)]
+    fn read<T: Copy>(&self, at: u32) -> Option<T> {
+        if at + size_of::<T>() as u32 > N {
+            return None;
+        }
+        // SAFETY: the bytes are among those that `Linear::block` has looked for, and the verifier checks it again. As to alignment see `Linear::read`.
+        Some(unsafe { *((self.data + at as usize) as *const T) })
+    }
+}
+
+impl<const N: u32> Header for Block<N> {
+    #[inline(always)]
+    fn u8(&self, at: u32) -> Option<u8> {
+        self.read(at)
+    }
+
+    #[inline(always)]
+    fn u16(&self, at: u32) -> Option<u16> {
+        self.read(at).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn word(&self, at: u32) -> Option<u32> {
+        self.read(at)
     }
 }

@@ -4,15 +4,18 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
+use netd_abi::attachment::{End, NO_PACER, flag};
+use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::Direction;
-use netd_abi::attachment::{NO_PACER, flag};
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
-use netd_ebpf::packet::{Cut, bytes};
+use netd_ebpf::packet::{Address, Cut, bytes, words};
+use netd_ebpf::plain::Plain;
 
-use crate::track::track;
+use crate::handle::count;
+use crate::track::{Found, find, track};
 use crate::work::Work;
-use crate::{handle, maps, read};
+use crate::{maps, read};
 
 /// For this host (PACKET_HOST in linux/if_packet.h): the bridge would have sent it on, and the other end takes it in.
 const PACKET_HOST: u32 = 0;
@@ -30,39 +33,86 @@ pub(crate) extern "C" fn short_way(skb: *mut __sk_buff) -> i32 {
 #[inline(always)]
 fn pass(skb: *mut __sk_buff) -> Option<i32> {
     let Work { frame, seen, .. } = maps::work()?;
-    let from = maps::attachment(seen.ifindex)?;
+    let from = maps::end(seen.ifindex)?;
     let packet = &frame.packet;
-    let stays = from.bridge != 0
-        && from.pacer == NO_PACER
-        && !from.has(flag::ISOLATED)
-        && frame.tags == 0
-        && matches!(packet.fragment, Cut::Whole)
-        // What a container sends with its address of another network may be a reply that a filtered bridge translates back.
-        && is_own(from, &packet.source);
-    if !stays || read::is_tagged(&TcContext::new(skb)) {
+    let stays = frame.tags == 0 && matches!(packet.fragment, Cut::Whole) && may_leave(&TcContext::new(skb), from, &packet.source);
+    if !stays {
         return None;
     }
     let ifindex = maps::local(&bytes(packet.destination))?;
-    let to = maps::attachment(ifindex)?;
-    let is_neighbour =
-        to.bridge == from.bridge && to.slot != from.slot && !to.has(flag::ISOLATED | flag::PACED) && frame.destination_mac == mac(to);
-    if !is_neighbour {
+    let to = maps::end(ifindex)?;
+    if !is_neighbour(from, to, frame.destination_mac) {
         return None;
+    }
+    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
+        // SAFETY: the element is there until the program has ended; the next packets of the flow are sent the short way by it.
+        unsafe { (*flow).neighbour = ifindex };
     }
     seen.key = key(to.slot, packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
     seen.ifindex = ifindex;
-    let said = track(packet, seen);
+    let said = track(seen, packet.flags);
     if !said.passes() {
         return None;
     }
-    // SAFETY: the helpers take the packet and numbers.
-    let ways = unsafe {
-        if bpf_skb_change_type(skb, PACKET_HOST) != 0 {
-            return None;
-        }
-        bpf_redirect_peer(ifindex, 0)
+    let ways = redirect(skb, ifindex)?;
+    count(to.slot, Direction::ToContainer, seen.counted, said);
+    Some(ways)
+}
+
+/// The same for a plain packet of a flow that knows its neighbour, where that only has to count it.
+#[inline(always)]
+pub(crate) fn known_way(
+    ctx: &TcContext,
+    from: &End,
+    flow: &Flow,
+    plain: Plain,
+    work: &mut Work,
+) -> Option<i32> {
+    if flow.neighbour == 0 {
+        return None;
+    }
+    let to = maps::end(flow.neighbour)?;
+    let key = &work.seen.key;
+    let (source, destination) = (words(&key.local), words(&key.remote));
+    // The index may be another's by now.
+    let is_there = is_own(to, &destination) && is_neighbour(from, to, plain.destination_mac);
+    if !is_there || !may_leave(ctx, from, &source) {
+        return None;
+    }
+    work.other = FlowKey {
+        slot: to.slot as u16,
+        local: key.remote,
+        remote: key.local,
+        local_port: key.remote_port,
+        remote_port: key.local_port,
+        ..*key
     };
-    handle::count(to, seen, said);
-    Some(ways as i32)
+    let Found::GoesOn(_, said) = find(&work.other, &work.seen, plain.flags, Direction::ToContainer) else { return None };
+    let ways = redirect(ctx.skb.skb, flow.neighbour)?;
+    count(to.slot, Direction::ToContainer, work.seen.counted, said);
+    Some(ways)
+}
+
+/// Whether what a container sends may leave the long way at all.
+#[inline(always)]
+fn may_leave(ctx: &TcContext, from: &End, source: &Address) -> bool {
+    from.bridge != 0
+        && from.pacer == NO_PACER
+        && !from.has(flag::ISOLATED)
+        && !read::is_tagged(ctx)
+        // What a container sends with its address of another network may be a reply that a filtered bridge translates back.
+        && is_own(from, source)
+}
+
+/// Whether another container is on the same bridge, and is meant, and is reached by it.
+#[inline(always)]
+fn is_neighbour(from: &End, to: &End, destination: (u16, u32)) -> bool {
+    to.bridge == from.bridge && to.slot != from.slot && !to.has(flag::ISOLATED | flag::PACED) && destination == mac(to)
+}
+
+#[inline(always)]
+fn redirect(skb: *mut __sk_buff, ifindex: u32) -> Option<i32> {
+    // SAFETY: the helpers take the packet and numbers.
+    unsafe { (bpf_skb_change_type(skb, PACKET_HOST) == 0).then(|| bpf_redirect_peer(ifindex, 0) as i32) }
 }

@@ -3,7 +3,7 @@
 
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
-use netd_abi::{Attachment, Happened, Why};
+use netd_abi::{Attachment, Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
@@ -12,25 +12,50 @@ use crate::judge::judge;
 use crate::work::{Seen, Work};
 use crate::{emit, maps};
 
-/// What is said of a packet, and by which rule; a known flow goes on, a new one begins where it may.
+/// What is known of a packet's flow.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    /// It is known and goes on, as was said of it.
+    GoesOn(&'static Flow, Said),
+    /// It is known, and there is more to see to.
+    Known,
+    /// Nothing.
+    Nothing,
+}
+
+/// Looks for a packet's flow, and notes one more packet of it where that is all there is to do.
 #[inline(always)]
-pub(crate) fn track(packet: &Packet, seen: &Seen) -> Said {
-    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
+pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) -> Found {
+    let flow = if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
         // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
-        let flow = unsafe { &mut *flow };
-        if flow.epoch == seen.config.epoch && !begins_anew(flow, packet, seen.direction()) {
-            return go_on(flow, packet, seen);
-        }
-    } else if let Some(flow) = maps::NEW_FLOWS.get_ptr_mut(&seen.key) {
+        unsafe { &mut *flow }
+    } else if let Some(flow) = maps::NEW_FLOWS.get_ptr_mut(key) {
         // SAFETY: as above; one that is evicted meanwhile is used again at once, and then counts for another flow what this packet adds.
         let flow = unsafe { &mut *flow };
         // What goes on without a reply, as datagrams often do. With a reply there is more to do.
-        let is_same_way = direction_of(flow).number() == seen.direction().number();
-        if is_same_way && flow.epoch == seen.config.epoch && !begins_anew(flow, packet, seen.direction()) {
-            return go_on(flow, packet, seen);
+        if direction_of(flow).number() != direction.number() {
+            return Found::Known;
         }
+        flow
+    } else {
+        return Found::Nothing;
+    };
+    let said = said_of(flow);
+    if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
+        return Found::Known;
     }
-    Said::from_raw(look_closer())
+    add(flow, direction.number() as usize & 1, seen, flags);
+    Found::GoesOn(flow, said)
+}
+
+/// What is said of a packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may.
+#[inline(always)]
+pub(crate) fn track(seen: &Seen, flags: u8) -> Said {
+    match find(&seen.key, seen, flags, seen.direction()) {
+        Found::GoesOn(_, said) => said,
+        Found::Known => Said::from_raw(look_closer()),
+        Found::Nothing => Said::from_raw(begins()),
+    }
 }
 
 /// Whether a packet's flow is known: what is related to it may pass.
@@ -39,19 +64,18 @@ pub(crate) fn is_known(key: &FlowKey) -> bool {
     maps::FLOWS.get_ptr(key).is_some() || maps::NEW_FLOWS.get_ptr(key).is_some()
 }
 
+/// What was said of a flow.
+#[inline(always)]
+fn said_of(flow: &Flow) -> Said {
+    Said::by(RuleValue { rule: flow.rule, verdict: u32::from(flow.verdict) })
+}
+
 /// One more packet of a flow.
 #[inline(always)]
-fn go_on(flow: &mut Flow, packet: &Packet, seen: &Seen) -> Said {
-    let way = seen.place();
+fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
     flow.last_ns = seen.now;
-    let said = Said::by(RuleValue { rule: flow.rule, verdict: u32::from(flow.verdict) });
-    if !said.passes() {
-        // It was cut: what it still sends is counted as denied.
-        return said;
-    }
     flow.counters[way] = flow.counters[way].plus(seen.counted);
-    flow.flags[way] |= packet.flags;
-    said
+    flow.flags[way] |= flags;
 }
 
 /// A reply was seen: from now on a flood of new flows does not evict it.
@@ -67,13 +91,34 @@ fn confirm(key: &FlowKey, flow: &Flow) -> bool {
     false
 }
 
-/// A flow that is not confirmed yet, or was judged in another epoch, or is not known, or begins anew. A [`Said`].
+/// A flow of which nothing is known: judged, and begun where it passes. A [`Said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn begins() -> u64 {
+    let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    asks_as_opener(seen);
+    let said = judge(attachment, seen);
+    if said.passes() {
+        begin(&frame.packet, seen, flow, said);
+    }
+    said.raw()
+}
+
+/// A flow that is known but not confirmed yet, or was judged in another epoch, or begins anew, or was cut. A [`Said`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn look_closer() -> u64 {
-    let Some(Work { frame, seen, flow }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
     let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
     closer(attachment, &frame.packet, seen, flow).raw()
+}
+
+/// The packet is the first of its flow.
+#[inline(always)]
+fn asks_as_opener(seen: &mut Seen) {
+    seen.asks(seen.direction());
+    seen.opener = if seen.from_host { opener::HOST } else { 0 };
 }
 
 #[inline(always)]
@@ -81,15 +126,14 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut
     let confirmed = maps::FLOWS.get_ptr_mut(&seen.key);
     let is_confirmed = confirmed.is_some();
     let known = confirmed.or_else(|| maps::NEW_FLOWS.get_ptr_mut(&seen.key));
-    seen.asks(seen.direction());
-    seen.opener = if seen.from_host { opener::HOST } else { 0 };
+    asks_as_opener(seen);
     let mut begins = true;
     let mut is_judged = false;
     if let Some(flow) = known {
         // SAFETY: the element is there until the program has ended; one of NEW_FLOWS that is evicted meanwhile is used again at once, and then counts for
         // another flow what this packet adds.
         let flow = unsafe { &mut *flow };
-        begins = begins_anew(flow, packet, seen.direction());
+        begins = begins_anew(flow, packet.flags, seen.direction());
         if !begins {
             seen.asks(direction_of(flow));
             seen.opener = flow.opener & !opener::DIRECTION;
@@ -111,8 +155,14 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut
             flow.rule = said.rule();
             flow.verdict = said.verdict();
         }
-        let said = go_on(flow, packet, seen);
-        if !is_confirmed && said.passes() && direction_of(flow).number() != seen.direction().number() {
+        let said = said_of(flow);
+        if !said.passes() {
+            // What it still sends is counted as denied.
+            flow.last_ns = seen.now;
+            return said;
+        }
+        add(flow, seen.place(), seen, packet.flags);
+        if !is_confirmed && direction_of(flow).number() != seen.direction().number() {
             confirm(&seen.key, flow);
         }
         return said;
@@ -121,7 +171,8 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut
     if is_confirmed {
         forget(&seen.key);
     }
-    begin(packet, seen, fresh, said)
+    begin(packet, seen, fresh, said);
+    said
 }
 
 /// Takes a flow out of both tables; gone already is as good.
@@ -133,7 +184,7 @@ fn forget(key: &FlowKey) {
 
 /// A flow begins.
 #[inline(never)]
-fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) -> Said {
+fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
     let way = seen.place();
     *flow = Flow {
         first_ns: seen.now,
@@ -152,5 +203,4 @@ fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) -> Said 
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
         emit::begun(packet, seen, said);
     }
-    said
 }

@@ -3,9 +3,13 @@
 //! What is done seldom stands in functions that take nothing but the packet and find the rest here: such a function has a name of its own in the object
 //! (`no_mangle`), and the verifier looks at it once, not again for each way that leads to it (Documentation/bpf/verifier.rst). Without that it takes seconds.
 
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use aya_ebpf::programs::TcContext;
 use netd_abi::flow::{Config, Flow, FlowKey};
 use netd_abi::{Counters, Direction};
 use netd_ebpf::packet::Frame;
+
+use crate::{maps, read};
 
 /// One packet's work.
 pub(crate) struct Work {
@@ -13,6 +17,8 @@ pub(crate) struct Work {
     pub(crate) frame: Frame,
     /// The packet as part of a flow.
     pub(crate) seen: Seen,
+    /// The flow of the receiver, where the packet goes the short way to it.
+    pub(crate) other: FlowKey,
     /// A new flow, before it is put into its map.
     pub(crate) flow: Flow,
 }
@@ -23,8 +29,10 @@ pub(crate) struct Seen {
     pub(crate) key: FlowKey,
     /// How much it counts.
     pub(crate) counted: Counters,
-    /// Now.
+    /// Now: nanoseconds since boot (CLOCK_MONOTONIC, coarse).
     pub(crate) now: u64,
+    /// The kernel's tick when that was read.
+    tick: u64,
     /// What holds for all programs.
     pub(crate) config: Config,
     /// The interface of the attachment that is asked about.
@@ -41,6 +49,29 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Sets all but the key and what is asked.
+    #[inline(always)]
+    pub(crate) fn is(&mut self, ctx: &TcContext, direction: Direction, counted: Counters) {
+        self.ifindex = read::ifindex(ctx);
+        self.counted = counted;
+        self.ticks();
+        self.config = maps::config();
+        self.goes(direction);
+        self.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0;
+    }
+
+    /// Brings the time up to date. It goes on with the kernel's ticks, whose number costs one load; asking for it costs as much as looking up a flow.
+    #[inline(always)]
+    fn ticks(&mut self) {
+        // SAFETY: the helper takes nothing and gives a number.
+        let tick = unsafe { bpf_jiffies64() };
+        if self.tick != tick {
+            self.tick = tick;
+            // SAFETY: as above.
+            self.now = unsafe { bpf_ktime_get_coarse_ns() };
+        }
+    }
+
     /// Which way it goes, seen from the attachment.
     #[inline(always)]
     pub(crate) fn direction(&self) -> Direction {

@@ -22,12 +22,12 @@ const NOBODY_V6: [u8; 16] = [0; 16];
 
 const BOTH: u32 = flag::GUARD_MAC | flag::GUARD_IP;
 
-fn attachment(flags: u32) -> Attachment {
-    Attachment { flags, mac: OWN_MAC, v4: OWN_V4, v6: OWN_V6, ..Attachment::default() }
+fn attachment(flags: u32) -> End {
+    End { flags, mac: OWN_MAC, v4: OWN_V4, v6: OWN_V6, ..End::default() }
 }
 
 /// What a container's guard says of a frame.
-fn says(attachment: &Attachment, frame: &[u8]) -> Option<Why> {
+fn says(attachment: &End, frame: &[u8]) -> Option<Why> {
     let allowed = |address: &Address| [address4(VIRTUAL_V4), address6(VIRTUAL_V6)].contains(address);
     let parsed = read(frame);
     let refused = refuses(attachment, &parsed, &Slice::of(frame), allowed);
@@ -104,7 +104,7 @@ fn an_allowed_address_passes_from_any_hardware_address_and_only_where_it_is_allo
 
 #[test]
 fn an_attachment_without_addresses_has_none_of_its_own() {
-    let bare = Attachment { v4: [0; 4], v6: [0; 16], ..attachment(BOTH) };
+    let bare = End { v4: [0; 4], v6: [0; 16], ..attachment(BOTH) };
     for frame in [v4(OWN_V4).frame(), v4([0; 4]).frame(), v6(OWN_V6).frame(), v6(NOBODY_V6).frame()] {
         assert_eq!(says(&bare, &frame), Some(Why::DropSourceAddress));
     }

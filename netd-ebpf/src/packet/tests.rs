@@ -46,6 +46,11 @@ impl Bytes for Slice<'_> {
         self.whole.get(at as usize..)?.first_chunk().copied()
     }
 
+    fn block<const N: u32>(&self) -> Option<impl Header> {
+        let end = self.begins + N as usize;
+        self.whole.get(..end).map(|whole| Slice { whole, ..*self })
+    }
+
     fn length(&self) -> u32 {
         self.whole.len() as u32
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use netd_abi::Attachment;
-use netd_abi::attachment::{BEHIND, NO_PACER, flag};
+use netd_abi::attachment::{BEHIND, End, NO_PACER, flag};
 use netd_core::objects::{Checks, Entry};
 use netd_core::policy::book::steps::Sets;
 
@@ -18,25 +18,39 @@ const fn checks(checks: Checks) -> u32 {
     }
 }
 
-/// What the map says of an attachment; `bridge` is the index of its bridge, or 0.
-fn value(slot: u32, pacer: u32, entry: Option<&Entry>, bridge: u32, sets: Sets) -> Attachment {
-    let mut attachment =
-        Attachment { slot, pacer, generation: sets.generation, ingress: sets.ingress, egress: sets.egress, ..Attachment::default() };
-    let Some(entry) = entry else { return attachment };
+/// Where an attachment is: the index of its link, its number, the index of its pacer, and that of its bridge or 0.
+#[derive(Clone, Copy)]
+struct Place {
+    ifindex: u32,
+    slot: u32,
+    pacer: u32,
+    bridge: u32,
+}
+
+/// What the map says of an attachment.
+fn value(place: Place, entry: Option<&Entry>, sets: Sets) -> Attachment {
+    let Place { ifindex, slot, pacer, bridge } = place;
+    let Sets { generation, ingress, egress } = sets;
+    let end = End { ifindex, slot, pacer, ..End::default() };
+    let Some(entry) = entry else { return Attachment { end, generation, ingress, egress } };
+    Attachment { end: End { bridge, ..known_by(end, entry) }, generation, ingress, egress }
+}
+
+/// What it is known by, and what of it is checked.
+fn known_by(mut end: End, entry: &Entry) -> End {
     for address in &entry.addresses {
         match address {
-            std::net::IpAddr::V4(v4) if attachment.v4 == [0; 4] => attachment.v4 = v4.octets(),
-            std::net::IpAddr::V6(v6) if attachment.v6 == [0; 16] => attachment.v6 = v6.octets(),
+            std::net::IpAddr::V4(v4) if end.v4 == [0; 4] => end.v4 = v4.octets(),
+            std::net::IpAddr::V6(v6) if end.v6 == [0; 16] => end.v6 = v6.octets(),
             _ => {}
         }
     }
-    attachment.mac = entry.mac.0;
-    attachment.bridge = bridge;
-    attachment.flags = checks(entry.checks)
+    end.mac = entry.mac.0;
+    end.flags = checks(entry.checks)
         | if allowed(entry).is_empty() { 0 } else { flag::ALLOWED }
         | if entry.isolated { flag::ISOLATED } else { 0 }
         | if entry.paced { flag::PACED } else { 0 };
-    attachment
+    end
 }
 
 /// What it may send from besides the first address of each family.
@@ -62,7 +76,8 @@ impl Bpf {
         let behind = pacer != NO_PACER && !self.takes_redirected;
         let path = self.on("let the programs know an interface")?;
         let sets = path.sets.get(&slot).copied().unwrap_or_default();
-        let attachment = value(slot, if behind { pacer | BEHIND } else { pacer }, entry, bridge, sets);
+        let pacer_there = if behind { pacer | BEHIND } else { pacer };
+        let attachment = value(Place { ifindex, slot, pacer: pacer_there, bridge }, entry, sets);
         let former = path.maps.attachments.ifindex_of(slot);
         if behind
             || [Some(ifindex), former]
@@ -128,7 +143,7 @@ impl Bpf {
         let Ok(path) = &self.path else { return false };
         path.maps.attachments.get(ifindex).is_some_and(|known| {
             let sets = path.sets.get(&known.slot).copied().unwrap_or_default();
-            known == value(known.slot, known.pacer, Some(entry), bridge, sets)
+            known == value(Place { ifindex, slot: known.slot, pacer: known.pacer, bridge }, Some(entry), sets)
                 && path.maps.places.has(known.slot, ifindex, &entry.addresses, &allowed(entry))
         })
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use netd_abi::flow::{Flow, FlowKey};
-use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, FLOWS, HAPPENED, NEW_FLOWS, REASONS, RULE_HITS};
+use netd_abi::attachment::{End, place_of};
+use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, ENDS, FLOWS, HAPPENED, NEW_FLOWS, REASONS, RULE_HITS};
 use netd_abi::{Attachment, Counters, Direction, Happened, MapSpec, Why};
 
 use netd_core::policy::book::steps::Sets;
@@ -46,7 +47,7 @@ pub(crate) struct Maps {
 impl Maps {
     /// Opens the pins of today's layout and takes over what older ones hold.
     pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
-        let mut attachments = Attachments::open(&pins.map(&ATTACHMENTS))?;
+        let mut attachments = Attachments::open(pins)?;
         for path in pins.older(&ATTACHMENTS)? {
             let Some(taken) = known(older::attachments(&path))? else { continue };
             for (ifindex, attachment) in taken {
@@ -93,15 +94,32 @@ impl Maps {
 /// Map `ATTACHMENTS`. The daemon alone writes it, so that what it last read or wrote is kept beside it.
 pub(crate) struct Attachments {
     map: HashMap<MapData, u32, Attachment>,
+    ends: Array<MapData, End>,
     known: BTreeMap<u32, Attachment>,
     ifindexes: BTreeMap<u32, u32>,
 }
 
 impl Attachments {
-    fn open(path: &Path) -> Result<Self, BpfError> {
-        let mut opened = Self { map: typed(path)?, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
+    fn open(pins: &Pins) -> Result<Self, BpfError> {
+        let (map, ends) = (typed(&pins.map(&ATTACHMENTS))?, typed(&pins.map(&ENDS))?);
+        let mut opened = Self { map, ends, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
         opened.read()?;
         Ok(opened)
+    }
+
+    /// Whether another interface that is there has its place in map `ENDS`.
+    fn shares_with(&self, ifindex: u32) -> Result<bool, BpfError> {
+        let there = self.ends.get(&place_of(ifindex), 0).map_err(|error| BpfError::new("read the map ENDS".to_owned(), error.into()))?;
+        Ok(there.ifindex != ifindex && self.known.contains_key(&there.ifindex))
+    }
+
+    /// Lets the programs find an interface without a search, where no other has its place.
+    fn put_end(&mut self, ifindex: u32, end: End) -> Result<(), BpfError> {
+        if self.shares_with(ifindex)? {
+            return Ok(());
+        }
+        let tried = || format!("put interface #{ifindex} into the map ENDS");
+        self.ends.set(place_of(ifindex), end, 0).map_err(|error| BpfError::new(tried(), error.into()))
     }
 
     /// Reads the whole map: interface to attachment.
@@ -138,6 +156,9 @@ impl Attachments {
             return Err(BpfError::new(tried(), Cause::NoSuchSlot(slot)));
         }
         self.map.insert(ifindex, attachment, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+        if self.known.get(&ifindex).is_none_or(|before| before.end != attachment.end) {
+            self.put_end(ifindex, attachment.end)?;
+        }
         if let Some(before) = self.known.insert(ifindex, attachment).filter(|before| before.slot != slot) {
             self.ifindexes.remove(&before.slot);
         }
@@ -147,6 +168,10 @@ impl Attachments {
 
     /// Forgets an interface. None is no error.
     pub(crate) fn remove(&mut self, ifindex: u32) -> Result<(), BpfError> {
+        // First here: what is not found here is looked for in the map.
+        if self.known.contains_key(&ifindex) {
+            self.put_end(ifindex, End::default())?;
+        }
         match self.map.remove(&ifindex) {
             Err(error) if !is_absent(&error) => {
                 return Err(BpfError::new(format!("remove interface #{ifindex} from the map ATTACHMENTS"), error.into()));

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapType};
+use netd_abi::attachment::End;
 use netd_abi::{Attachment, Counters};
 
 use super::{BpfError, Cause};
@@ -109,7 +110,7 @@ pub(crate) fn attachments(path: &Path) -> Result<Vec<(u32, Attachment)>, BpfErro
         if let Some(value) = map.get(ifindex)? {
             let slot = bytes(&value, 0).map_or(0, u32::from_ne_bytes);
             let pacer = bytes(&value, 4).map_or(0, u32::from_ne_bytes);
-            all.push((ifindex, Attachment { slot, pacer, ..Attachment::default() }));
+            all.push((ifindex, Attachment { end: End { ifindex, slot, pacer, ..End::default() }, ..Attachment::default() }));
         }
     }
     Ok(all)

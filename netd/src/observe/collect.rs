@@ -108,12 +108,12 @@ pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, t
     let is_gone = |slot: u32, since_ns: u64| slots.get(&slot).is_some_and(|until_ns| since_ns <= *until_ns);
     for stage in [Stage::New, Stage::Confirmed] {
         table(maps, stage).walk(|key, flow| {
-            let is_gone = |flow: &Flow| is_gone(key.slot, flow.first_ns);
+            let is_gone = |flow: &Flow| is_gone(u32::from(key.slot), flow.first_ns);
             if is_gone(flow) { end(maps, stage, key, is_gone, clock, told) } else { Ok(()) }
         })?;
     }
     maps.denied.walk(|key, denied| {
-        let is_gone = |denied: &Denied| is_gone(key.slot, denied.told_ns);
+        let is_gone = |denied: &Denied| is_gone(u32::from(key.slot), denied.told_ns);
         if is_gone(denied) { end_denied(maps, key, is_gone, clock, told) } else { Ok(()) }
     })?;
     maps.fragments.walk(|key, fragment| if is_gone(key.slot, fragment.first_ns) { maps.fragments.remove(key).map(drop) } else { Ok(()) })

@@ -58,7 +58,7 @@ impl RawFlow {
 
     /// A record of the ring buffer. None where it is not about a flow.
     pub(crate) fn of_event(event: &Event, clock: Clock) -> Option<Self> {
-        let Event { time_ns, counted, key, kind, why, rule, direction, flags } = *event;
+        let Event { time_ns, counted, key, kind, why, rule, direction, flags, padding: _ } = *event;
         let event = match EventKind::from_number(kind)? {
             EventKind::Denied => FlowEvent::Denied,
             EventKind::New => FlowEvent::New,

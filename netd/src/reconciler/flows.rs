@@ -97,10 +97,10 @@ impl<K: Kernel> Reconciler<K> {
 
     fn named(&self, raw: RawFlow) -> Option<Named> {
         let local = address(raw.key.local);
-        let there = self.desired.attachment_at(raw.key.slot);
+        let there = self.desired.attachment_at(u32::from(raw.key.slot));
         // A record of one that went, whose number somebody else has already, is known by its address.
         let is_its_own = |attachment: &Attachment| attachment.addresses.iter().any(|net| net.addr() == local);
-        let departed = || self.flows.departed.get(&raw.key.slot).cloned();
+        let departed = || self.flows.departed.get(&u32::from(raw.key.slot)).cloned();
         let (container, network, ifname) = match there {
             Some((container, attachment)) if is_its_own(attachment) || departed().is_none() => {
                 (Arc::clone(container), attachment.network.clone(), attachment.ifname.clone())
@@ -174,7 +174,7 @@ impl<K: Kernel> Reconciler<K> {
         let wish = Wish { policies: Arc::clone(desired.policies()), namespaces: desired.namespaces().clone(), ..self.wish() };
         book.set(wish).map(drop).map_err(|error| super::fault::too_large(&words(&super::carry::Refused::Policy(error))))?;
         for flow in self.all_flows() {
-            let slot = flow.raw.key.slot;
+            let slot = u32::from(flow.raw.key.slot);
             let is_there = self.desired.attachment_at(slot).is_some_and(|(container, _)| container.id == flow.container.id);
             let Some(was) = verdict(&flow.raw).filter(|_| is_there) else { continue };
             applied.judged_flows += 1;

@@ -43,7 +43,7 @@ fn arp_that_speaks_for_another_is_refused() {
     }
     // In a tagged frame too.
     refused(Why::DropArpSpoof, &[ethernet(0x8100, &tag(5, ARP, &arp(2, OWN_MAC, PEER_V4)))]);
-    let bare = Attachment { v4: [0; 4], ..attachment(BOTH) };
+    let bare = End { v4: [0; 4], ..attachment(BOTH) };
     assert_eq!(says(&bare, &arp_frame(OWN_MAC, OWN_V4)[0]), Some(Why::DropArpSpoof));
 }
 

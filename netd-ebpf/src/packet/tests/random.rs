@@ -3,7 +3,7 @@
 
 use std::vec::Vec;
 
-use netd_abi::{Attachment, attachment::flag};
+use netd_abi::attachment::{End, flag};
 use proptest::prelude::*;
 
 use super::made::{OWN_MAC, OWN_V4, OWN_V6, good_frames};
@@ -37,8 +37,8 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(kind, bytes)| [&[2; 12][..], &kind, &bytes].concat())
 }
 
-fn attachment(flags: u32) -> Attachment {
-    Attachment { flags, mac: OWN_MAC, v4: OWN_V4, v6: OWN_V6, ..Attachment::default() }
+fn attachment(flags: u32) -> End {
+    End { flags, mac: OWN_MAC, v4: OWN_V4, v6: OWN_V6, ..End::default() }
 }
 
 /// What holds for every frame.
