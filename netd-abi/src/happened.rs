@@ -41,6 +41,8 @@ happenings! {
     AnswerNotMade = 6, "answer_not_made";
     /// Headers could not be brought into reach of the program.
     HeadersOutOfReach = 7, "headers_out_of_reach";
+    /// A new flow gave way to another: its next packet is judged as the first of a new one.
+    NewFlowGaveWay = 8, "new_flow_gave_way";
 }
 
 impl Happened {

@@ -13,6 +13,7 @@ pub mod counters;
 pub mod flow;
 pub mod happened;
 pub mod maps;
+pub mod new_flow;
 pub mod policy;
 pub mod why;
 

@@ -4,6 +4,7 @@ use crate::{
     Attachment, Counters, MAX_ATTACHMENTS,
     attachment::{AllowedKey, End},
     flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue},
+    new_flow::{BUCKETS, Bucket, NewFlow, Seeds, WAYS},
     policy::{AddressKey, AddressValue, MAX_RULES, RuleKey, RuleValue, SetValue},
 };
 
@@ -18,6 +19,8 @@ pub enum MapKind {
     PerCpuHash,
     /// Array; only the daemon writes to it.
     Array,
+    /// Array that the daemon has in its own memory, too (BPF_F_MMAPABLE).
+    Mapped,
     /// Array with a value for each CPU; only the programs write to it, the daemon zeroes.
     PerCpuArray,
     /// Longest-prefix match, without preallocation. The key begins with its length (`u32`).
@@ -66,7 +69,11 @@ pub const ALLOWED: MapSpec = map::<(u32, AllowedKey), u32>("ALLOWED", MapKind::L
 /// Flows of which a reply was seen. Nothing evicts them but the daemon.
 pub const FLOWS: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Flow>("FLOWS", MapKind::Hash, 131_072) };
 /// Flows of which no reply was seen yet.
-pub const NEW_FLOWS: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Flow>("NEW_FLOWS", MapKind::LruHash, 16_384) };
+pub const NEW_FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, NewFlow>("NEW_FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
+/// What was said of each of them.
+pub const NEW_MARKS: MapSpec = map::<u32, Bucket>("NEW_MARKS", MapKind::Mapped, BUCKETS);
+/// What they are spread with.
+pub const SEEDS: MapSpec = map::<u32, Seeds>("SEEDS", MapKind::Array, 1);
 /// What was denied lately.
 pub const DENIED: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Denied>("DENIED", MapKind::LruHash, 4_096) };
 /// What was said of first fragments.
@@ -93,7 +100,7 @@ pub const CONFIG: MapSpec = map::<u32, Config>("CONFIG", MapKind::Array, 1);
 pub const EVENTS: MapSpec = MapSpec { name: "EVENTS", version: 2, kind: MapKind::Ring, key: 0, value: 0, entries: 1 << 20 };
 
 /// Every map of the programs.
-pub const MAPS: [MapSpec; 22] = [
+pub const MAPS: [MapSpec; 24] = [
     ATTACHMENTS,
     ENDS,
     COUNTERS,
@@ -104,6 +111,8 @@ pub const MAPS: [MapSpec; 22] = [
     ALLOWED,
     FLOWS,
     NEW_FLOWS,
+    NEW_MARKS,
+    SEEDS,
     DENIED,
     FRAGMENTS,
     RULES,
@@ -135,7 +144,7 @@ impl MapSpec {
             MapKind::PerCpuHash => self.empty_memory(cpus) + entries * (48 + key + 8 + value * cpus),
             // struct lpm_trie_node is 40 bytes before the key, and each second one may be one in between (kernel/bpf/lpm_trie.c).
             MapKind::Lpm => entries * 2 * (40 + key + value),
-            MapKind::LruHash | MapKind::Array | MapKind::PerCpuArray | MapKind::Ring => self.empty_memory(cpus),
+            MapKind::LruHash | MapKind::Array | MapKind::Mapped | MapKind::PerCpuArray | MapKind::Ring => self.empty_memory(cpus),
         }
     }
 
@@ -149,7 +158,7 @@ impl MapSpec {
         match self.kind {
             MapKind::Hash | MapKind::PerCpuHash => entries.next_power_of_two() * 16,
             MapKind::LruHash => entries * (48 + key + value) + entries.next_power_of_two() * 16,
-            MapKind::Array => entries * value,
+            MapKind::Array | MapKind::Mapped => entries * value,
             MapKind::PerCpuArray => entries * (8 + value * cpus),
             MapKind::Lpm => 0,
             MapKind::Ring => entries,

@@ -18,7 +18,7 @@ use netd_ebpf::verdict::Outcome;
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, Found, track};
+use crate::track::{self, Found};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short};
 
@@ -178,11 +178,14 @@ fn made_by_us(ctx: &TcContext, direction: Direction) -> Option<Why> {
 #[inline(always)]
 fn ip(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction) -> Outcome {
     let packet = &work.frame.packet;
-    let said = if !matches!(packet.fragment, Cut::Whole) || packet.marks != 0 || packet.protocol == protocol::IGMP {
-        Said::from_raw(particular(ctx.skb.skb))
-    } else {
-        track(&work.seen, packet.flags)
-    };
+    let is_particular = !matches!(packet.fragment, Cut::Whole) || packet.marks != 0 || packet.protocol == protocol::IGMP;
+    let mut said = if is_particular { Said::from_raw(particular(ctx.skb.skb)) } else { Said::NOTHING };
+    if said == Said::NOTHING {
+        said = Said::from_raw(track::track());
+    }
+    if matches!(packet.fragment, Cut::First(_)) {
+        remember_fragment(said.raw());
+    }
     done(ctx, end, work, direction, said)
 }
 
@@ -201,27 +204,27 @@ fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said:
     }
     Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) }
 }
-/// A packet that goes on: by the short way where it may.
+/// A packet that goes on: by the short way where that leads to its receiver, whose policy lets it in.
 #[inline(always)]
 fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {
-    match short::short_way(ctx.skb.skb) {
-        short::THE_LONG_WAY => Outcome::Says { why: Why::Forward, pacer: pacer(end, Direction::FromContainer) },
-        ways => Outcome::Done(ways),
+    if short::leads() != 0 && !read::is_tagged(ctx) {
+        let said = Said::from_raw(track::track());
+        if said.passes()
+            && let Some(ways) = short::send(ctx, said)
+        {
+            return Outcome::Done(ways);
+        }
     }
+    Outcome::Says { why: Why::Forward, pacer: pacer(end, Direction::FromContainer) }
 }
 
-/// What is said of a packet that is no plain part of a flow. A [`Said`].
+/// What is said of a packet that is no plain part of a flow; nothing where it is one after all. A [`Said`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn particular(skb: *mut __sk_buff) -> u64 {
     let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
     let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
-    let packet = &frame.packet;
-    let said = of_particular(skb, attachment, packet, seen);
-    if let Cut::First(id) = packet.fragment {
-        remember_fragment(packet, seen, id, said);
-    }
-    said.raw()
+    of_particular(skb, attachment, &frame.packet, seen).raw()
 }
 
 #[inline(always)]
@@ -239,8 +242,8 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
     if packet.has(mark::ICMP_ERROR) && is_related(skb, packet, seen) {
         return Said::FORWARD;
     }
-    if packet.marks == 0 && !matches!(packet.fragment, Cut::Later(_)) {
-        return track(seen, packet.flags);
+    if packet.marks == 0 {
+        return Said::NOTHING;
     }
     // Neither an error nor a source route begins a flow.
     seen.asks(seen.direction());
@@ -296,12 +299,19 @@ fn later_fragment(attachment: &Attachment, packet: &Packet, seen: &Seen, id: u32
     Said::because(if is_governed { Why::DropFragmentWithoutFirst } else { Why::Forward })
 }
 
+/// What was said of a first fragment holds for the later ones.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn remember_fragment(packet: &Packet, seen: &Seen, id: u32, said: Said) {
+pub(crate) extern "C" fn remember_fragment(said: u64) -> u32 {
+    let Some(Work { frame, seen, .. }) = maps::work() else { return 0 };
+    let Cut::First(id) = frame.packet.fragment else { return 0 };
+    let said = Said::from_raw(said);
     let first = Fragment { why: said.number(), rule: said.rule(), first_ns: seen.now };
-    if maps::FRAGMENTS.insert(fragment_key(packet, seen, id), first, 0).is_err() {
+    let is_remembered = maps::FRAGMENTS.insert(fragment_key(&frame.packet, seen, id), first, 0).is_ok();
+    if !is_remembered {
         maps::note(Happened::FragmentNotTracked);
     }
+    u32::from(is_remembered)
 }
 
 /// Whether an ICMP error is about a packet of a known flow, which went the other way: "fragmentation needed" above all.

@@ -6,6 +6,7 @@ mod emit;
 mod handle;
 mod judge;
 mod maps;
+mod new;
 mod read;
 mod reply;
 mod short;

@@ -1,11 +1,12 @@
 //! Every map, one line each, and the few ways in which the programs use them. Never decides what an entry means.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use netd_abi::attachment::{AllowedKey, End, place_of};
 use netd_abi::flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue};
+use netd_abi::new_flow::{Bucket, NewFlow, Seeds};
 use netd_abi::policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue};
 use netd_abi::{Attachment, Counters, Happened, maps};
 use netd_ebpf::packet::{Address, bytes};
@@ -31,7 +32,11 @@ static ALLOWED: LpmTrie<AllowedKey, u32> = LpmTrie::with_max_entries(maps::ALLOW
 #[map]
 pub(crate) static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(maps::FLOWS.entries, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static NEW_FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(maps::NEW_FLOWS.entries, 0);
+pub(crate) static NEW_FLOWS: Array<NewFlow> = Array::with_max_entries(maps::NEW_FLOWS.entries, BPF_F_MMAPABLE);
+#[map]
+pub(crate) static NEW_MARKS: Array<Bucket> = Array::with_max_entries(maps::NEW_MARKS.entries, BPF_F_MMAPABLE);
+#[map]
+pub(crate) static SEEDS: Array<Seeds> = Array::with_max_entries(maps::SEEDS.entries, 0);
 #[map]
 pub(crate) static DENIED: LruHashMap<FlowKey, Denied> = LruHashMap::with_max_entries(maps::DENIED.entries, 0);
 #[map]

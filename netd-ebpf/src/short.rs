@@ -11,32 +11,30 @@ use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::packet::{Address, Cut, bytes, words};
 use netd_ebpf::plain::Plain;
+use netd_ebpf::said::Said;
 
 use crate::handle::count;
-use crate::track::{Found, find, track};
+use crate::track::{Found, find};
 use crate::work::Work;
 use crate::{maps, read};
 
 /// For this host (PACKET_HOST in linux/if_packet.h): the bridge would have sent it on, and the other end takes it in.
 const PACKET_HOST: u32 = 0;
 
-/// In place of the kernel's word for a packet that is on its way: it is not.
-pub(crate) const THE_LONG_WAY: i32 = -1;
-
-/// Sends the packet the short way and counts it for its receiver. [`THE_LONG_WAY`] where it has to go that; what is known of it as sent is overwritten.
+/// Looks for the packet's receiver, and puts it in the sender's place in [`Work`]: from now on that is about the packet as it gets it. 0 where the packet
+/// has to go the long way.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn short_way(skb: *mut __sk_buff) -> i32 {
-    pass(skb).unwrap_or(THE_LONG_WAY)
+pub(crate) extern "C" fn leads() -> u32 {
+    u32::from(turned().is_some())
 }
 
 #[inline(always)]
-fn pass(skb: *mut __sk_buff) -> Option<i32> {
+fn turned() -> Option<()> {
     let Work { frame, seen, .. } = maps::work()?;
     let from = maps::end(seen.ifindex)?;
     let packet = &frame.packet;
-    let stays = frame.tags == 0 && matches!(packet.fragment, Cut::Whole) && may_leave(&TcContext::new(skb), from, &packet.source);
-    if !stays {
+    if frame.tags != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
         return None;
     }
     let ifindex = maps::local(&bytes(packet.destination))?;
@@ -51,12 +49,15 @@ fn pass(skb: *mut __sk_buff) -> Option<i32> {
     seen.key = key(to.slot, packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
     seen.ifindex = ifindex;
-    let said = track(seen, packet.flags);
-    if !said.passes() {
-        return None;
-    }
-    let ways = redirect(skb, ifindex)?;
-    count(to.slot, Direction::ToContainer, seen.counted, said);
+    Some(())
+}
+
+/// Sends the packet to the receiver that [`leads`] has found, and counts it there.
+#[inline(always)]
+pub(crate) fn send(ctx: &TcContext, said: Said) -> Option<i32> {
+    let seen = &maps::work()?.seen;
+    let ways = redirect(ctx.skb.skb, seen.ifindex)?;
+    count(u32::from(seen.key.slot), Direction::ToContainer, seen.counted, said);
     Some(ways)
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn known_way(
     let (source, destination) = (words(&key.local), words(&key.remote));
     // The index may be another's by now.
     let is_there = is_own(to, &destination) && is_neighbour(from, to, plain.destination_mac);
-    if !is_there || !may_leave(ctx, from, &source) {
+    if !is_there || read::is_tagged(ctx) || !may_leave(from, &source) {
         return None;
     }
     work.other = FlowKey {
@@ -96,11 +97,10 @@ pub(crate) fn known_way(
 
 /// Whether what a container sends may leave the long way at all.
 #[inline(always)]
-fn may_leave(ctx: &TcContext, from: &End, source: &Address) -> bool {
+fn may_leave(from: &End, source: &Address) -> bool {
     from.bridge != 0
         && from.pacer == NO_PACER
         && !from.has(flag::ISOLATED)
-        && !read::is_tagged(ctx)
         // What a container sends with its address of another network may be a reply that a filtered bridge translates back.
         && is_own(from, source)
 }

@@ -3,12 +3,13 @@
 
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
-use netd_abi::{Attachment, Direction, Happened, Why};
+use netd_abi::{Attachment, Counters, Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
 use crate::judge::judge;
+use crate::new::{self, Known};
 use crate::work::{Seen, Work};
 use crate::{emit, maps};
 
@@ -26,42 +27,48 @@ pub(crate) enum Found {
 /// Looks for a packet's flow, and notes one more packet of it where that is all there is to do.
 #[inline(always)]
 pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) -> Found {
-    let flow = if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
+    if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
         // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
-        unsafe { &mut *flow }
-    } else if let Some(flow) = maps::NEW_FLOWS.get_ptr_mut(key) {
-        // SAFETY: as above; one that is evicted meanwhile is used again at once, and then counts for another flow what this packet adds.
         let flow = unsafe { &mut *flow };
-        // What goes on without a reply, as datagrams often do. With a reply there is more to do.
-        if direction_of(flow).number() != direction.number() {
+        let said = said_of(flow);
+        if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
             return Found::Known;
         }
-        flow
-    } else {
-        return Found::Nothing;
-    };
-    let said = said_of(flow);
-    if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
+        add(flow, direction.number() as usize & 1, seen, flags);
+        return Found::GoesOn(flow, said);
+    }
+    let Some(known) = new::find(key) else { return Found::Nothing };
+    // SAFETY: an array's element is always there; what is added to another flow that is written over it meanwhile is wrong there, and decides nothing.
+    let flow = unsafe { &mut *known.flow };
+    let said = known.said();
+    // What goes on without a reply, as datagrams often do. With a reply there is more to do.
+    let is_same_way = u32::from(known.mark.opener() & opener::DIRECTION) == direction.number();
+    if !is_same_way || !known.mark.is_of(seen.config.epoch) || begins_anew(flow, flags, direction) || !said.passes() {
         return Found::Known;
     }
     add(flow, direction.number() as usize & 1, seen, flags);
+    if known.mark.idle(seen.now) > 0 {
+        known.mark_again();
+    }
     Found::GoesOn(flow, said)
 }
 
-/// What is said of a packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may.
-#[inline(always)]
-pub(crate) fn track(seen: &Seen, flags: u8) -> Said {
-    match find(&seen.key, seen, flags, seen.direction()) {
-        Found::GoesOn(_, said) => said,
-        Found::Known => Said::from_raw(look_closer()),
-        Found::Nothing => Said::from_raw(begins()),
+/// What is said of the packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may. A [`Said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn track() -> u64 {
+    let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    match find(&seen.key, seen, frame.packet.flags, seen.direction()) {
+        Found::GoesOn(_, said) => said.raw(),
+        Found::Known => look_closer(),
+        Found::Nothing => begins(),
     }
 }
 
 /// Whether a packet's flow is known: what is related to it may pass.
 #[inline(always)]
 pub(crate) fn is_known(key: &FlowKey) -> bool {
-    maps::FLOWS.get_ptr(key).is_some() || maps::NEW_FLOWS.get_ptr(key).is_some()
+    maps::FLOWS.get_ptr(key).is_some() || new::find(key).is_some()
 }
 
 /// What was said of a flow.
@@ -82,8 +89,6 @@ fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
 #[inline(never)]
 fn confirm(key: &FlowKey, flow: &Flow) -> bool {
     if maps::FLOWS.insert(key, flow, 0).is_ok() {
-        // Gone already is as good.
-        let _ = maps::NEW_FLOWS.remove(key);
         return true;
     }
     maps::note(Happened::FlowNotConfirmed);
@@ -123,83 +128,114 @@ fn asks_as_opener(seen: &mut Seen) {
 
 #[inline(always)]
 fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
-    let confirmed = maps::FLOWS.get_ptr_mut(&seen.key);
-    let is_confirmed = confirmed.is_some();
-    let known = confirmed.or_else(|| maps::NEW_FLOWS.get_ptr_mut(&seen.key));
+    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
+        // SAFETY: the element is there until the program has ended.
+        return confirmed(attachment, packet, seen, unsafe { &mut *flow }, fresh);
+    }
     asks_as_opener(seen);
-    let mut begins = true;
-    let mut is_judged = false;
-    if let Some(flow) = known {
-        // SAFETY: the element is there until the program has ended; one of NEW_FLOWS that is evicted meanwhile is used again at once, and then counts for
-        // another flow what this packet adds.
-        let flow = unsafe { &mut *flow };
-        begins = begins_anew(flow, packet.flags, seen.direction());
-        if !begins {
-            seen.asks(direction_of(flow));
-            seen.opener = flow.opener & !opener::DIRECTION;
-            is_judged = flow.epoch == seen.config.epoch;
+    let Some(known) = new::find(&seen.key) else {
+        // It was evicted a moment ago.
+        let said = judge(attachment, seen);
+        if said.passes() {
+            begin(packet, seen, fresh, said);
         }
-    }
-    let said = if is_judged { Said::NOTHING } else { judge(attachment, seen) };
-    if begins && !said.passes() {
-        // One of its key that is known stays as it was.
+        return said;
+    };
+    unanswered(attachment, packet, seen, known, fresh)
+}
+
+/// A confirmed flow of another epoch, or one that was cut, or that begins anew.
+#[inline(always)]
+fn confirmed(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut Flow, fresh: &mut Flow) -> Said {
+    asks_as_opener(seen);
+    if begins_anew(flow, packet.flags, seen.direction()) {
+        let said = judge(attachment, seen);
+        if said.passes() {
+            // It is among the new flows now, and must not be found behind the old one. (One that is denied stays as it was.)
+            let _ = maps::FLOWS.remove(&seen.key);
+            begin(packet, seen, fresh, said);
+        }
         return said;
     }
-    if let (Some(flow), false) = (known, begins) {
+    judge_again(attachment, seen, flow);
+    let said = said_of(flow);
+    goes_on(flow, packet, seen, said)
+}
+
+/// A flow without a reply so far: of another epoch, or one that was cut, or that begins anew, or that this packet replies to.
+#[inline(always)]
+fn unanswered(attachment: &Attachment, packet: &Packet, seen: &mut Seen, known: Known, fresh: &mut Flow) -> Said {
+    // SAFETY: an array's element is always there.
+    *fresh = unsafe { *known.flow };
+    // What decides is in the mark: the rest may be another's by now.
+    fresh.rule = known.mark.rule();
+    fresh.verdict = known.mark.verdict();
+    fresh.opener = known.mark.opener();
+    if begins_anew(fresh, packet.flags, seen.direction()) {
+        let said = judge(attachment, seen);
+        if said.passes() {
+            known.forget();
+            begin(packet, seen, fresh, said);
+        }
+        return said;
+    }
+    fresh.epoch = if known.mark.is_of(seen.config.epoch) { seen.config.epoch } else { !seen.config.epoch };
+    judge_again(attachment, seen, fresh);
+    let said = said_of(fresh);
+    let said = goes_on(fresh, packet, seen, said);
+    if said.passes() && direction_of(fresh).number() != seen.direction().number() && confirm(&seen.key, fresh) {
+        known.forget();
+    } else {
         // SAFETY: as above.
-        let flow = unsafe { &mut *flow };
-        if !is_judged {
-            // An established connection that policy denies now is cut: it stays known as denied, or the other side's next packet would look like the first of a
-            // connection of its own.
-            flow.epoch = seen.config.epoch;
-            flow.rule = said.rule();
-            flow.verdict = said.verdict();
-        }
-        let said = said_of(flow);
-        if !said.passes() {
-            // What it still sends is counted as denied.
-            flow.last_ns = seen.now;
-            return said;
-        }
-        add(flow, seen.place(), seen, packet.flags);
-        if !is_confirmed && direction_of(flow).number() != seen.direction().number() {
-            confirm(&seen.key, flow);
-        }
-        return said;
+        unsafe { *known.flow = *fresh };
+        known.mark_again();
     }
-    // What begins anew is among the new flows, and must not be found behind the old one.
-    if is_confirmed {
-        forget(&seen.key);
-    }
-    begin(packet, seen, fresh, said);
     said
 }
 
-/// Takes a flow out of both tables; gone already is as good.
-#[inline(never)]
-fn forget(key: &FlowKey) {
-    let _ = maps::FLOWS.remove(key);
-    let _ = maps::NEW_FLOWS.remove(key);
+/// Judges a known flow that was judged in another epoch. An established connection that policy denies now is cut: it stays known as denied, or the other
+/// side's next packet would look like the first of a connection of its own.
+#[inline(always)]
+fn judge_again(attachment: &Attachment, seen: &mut Seen, flow: &mut Flow) {
+    if flow.epoch == seen.config.epoch {
+        return;
+    }
+    seen.asks(direction_of(flow));
+    seen.opener = flow.opener & !opener::DIRECTION;
+    let said = judge(attachment, seen);
+    flow.epoch = seen.config.epoch;
+    flow.rule = said.rule();
+    flow.verdict = said.verdict();
+}
+
+/// One more packet of a known flow, of which this is said.
+#[inline(always)]
+fn goes_on(flow: &mut Flow, packet: &Packet, seen: &Seen, said: Said) -> Said {
+    if said.passes() {
+        add(flow, seen.place(), seen, packet.flags);
+    } else {
+        // What it still sends is counted as denied.
+        flow.last_ns = seen.now;
+    }
+    said
 }
 
 /// A flow begins.
 #[inline(never)]
 fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
     let way = seen.place();
-    *flow = Flow {
-        first_ns: seen.now,
-        last_ns: seen.now,
-        epoch: seen.config.epoch,
-        rule: said.rule(),
-        verdict: said.verdict(),
-        opener: way as u8 | seen.opener,
-        ..Flow::default()
-    };
+    flow.first_ns = seen.now;
+    flow.last_ns = seen.now;
     flow.counters[way] = seen.counted;
+    flow.counters[1 - way] = Counters::ZERO;
+    flow.epoch = seen.config.epoch;
+    flow.rule = said.rule();
+    flow.verdict = said.verdict();
+    flow.opener = way as u8 | seen.opener;
     flow.flags[way] = packet.flags;
-    if maps::NEW_FLOWS.insert(&seen.key, &*flow, 0).is_err() {
-        maps::note(Happened::FlowNotTracked);
-    }
+    flow.flags[1 - way] = 0;
+    flow.neighbour = 0;
+    new::begin(&seen.key, flow);
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
         emit::begun(packet, seen, said);
     }

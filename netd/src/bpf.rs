@@ -10,6 +10,7 @@ pub(crate) mod attach;
 pub(crate) mod laws;
 pub(crate) mod maps;
 pub(crate) mod netlink;
+pub(crate) mod new_flows;
 pub(crate) mod object;
 pub(crate) mod older;
 pub(crate) mod pins;

@@ -151,7 +151,7 @@ fn fits(info: &MapInfo, spec: &MapSpec) -> bool {
         MapKind::Hash => MapType::Hash,
         MapKind::LruHash => MapType::LruHash,
         MapKind::PerCpuHash => MapType::PerCpuHash,
-        MapKind::Array => MapType::Array,
+        MapKind::Array | MapKind::Mapped => MapType::Array,
         MapKind::PerCpuArray => MapType::PerCpuArray,
         MapKind::Lpm => MapType::LpmTrie,
         MapKind::Ring => MapType::RingBuf,

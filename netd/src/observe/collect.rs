@@ -33,20 +33,31 @@ pub(crate) struct Round {
 /// Tells and deletes what is over. Says whether anything is left.
 pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) -> Result<bool, BpfError> {
     let mut is_left = denied(maps, round.clock, told)?;
-    for stage in [Stage::New, Stage::Confirmed] {
-        table(maps, stage).walk(|key, flow| {
+    let is_over = |key: &FlowKey, stage, flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
+    let mut ended = Vec::new();
+    maps.new.walk(
+        |key, flow| {
             if is_to_tell(flow, round.audited) {
                 told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
             }
-            let is_over = |flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
-            if is_over(flow) {
-                end(maps, stage, key, is_over, round.clock, told)
-            } else {
-                is_left = true;
-                Ok(())
-            }
-        })?;
-    }
+            let is_over = is_over(key, Stage::New, flow);
+            is_left |= !is_over;
+            is_over
+        },
+        |key, flow| ended.push((*key, *flow)),
+    );
+    end_new(maps, ended, round.clock, told)?;
+    maps.confirmed.walk(|key, flow| {
+        if is_to_tell(flow, round.audited) {
+            told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
+        }
+        if is_over(key, Stage::Confirmed, flow) {
+            end(maps, key, |flow| is_over(key, Stage::Confirmed, flow), round.clock, told)
+        } else {
+            is_left = true;
+            Ok(())
+        }
+    })?;
     Ok(is_left)
 }
 
@@ -64,7 +75,7 @@ pub(crate) fn make_room(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) 
     let before = told.len();
     maps.confirmed.walk(|key, flow| {
         let is_silent = |flow: &Flow| flow.last_ns <= latest;
-        if is_silent(flow) && told.len() - before < excess { end(maps, Stage::Confirmed, key, is_silent, clock, told) } else { Ok(()) }
+        if is_silent(flow) && told.len() - before < excess { end(maps, key, is_silent, clock, told) } else { Ok(()) }
     })?;
     Ok((told.len() - before) as u64)
 }
@@ -74,10 +85,11 @@ pub(crate) fn open(maps: &FlowMaps, clock: Clock) -> Result<Vec<RawFlow>, BpfErr
     let mut flows = Vec::new();
     let mut new = HashMap::new();
     // In the order in which a flow moves, so that none is missed.
-    maps.new.walk(|key, flow| {
+    let mut see = |key: &FlowKey, flow: &Flow| {
         new.insert(*key, *flow);
-        Ok(())
-    })?;
+        false
+    };
+    maps.new.walk(&mut see, |_, _| {});
     maps.confirmed.walk(|key, flow| {
         new.remove(key);
         flows.push(RawFlow::of_flow(FlowEvent::Open, *key, flow, clock));
@@ -106,12 +118,13 @@ pub(crate) fn denied(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> 
 /// Ends everything of these slots that began until the time beside each: what began later is its next owner's.
 pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
     let is_gone = |slot: u32, since_ns: u64| slots.get(&slot).is_some_and(|until_ns| since_ns <= *until_ns);
-    for stage in [Stage::New, Stage::Confirmed] {
-        table(maps, stage).walk(|key, flow| {
-            let is_gone = |flow: &Flow| is_gone(u32::from(key.slot), flow.first_ns);
-            if is_gone(flow) { end(maps, stage, key, is_gone, clock, told) } else { Ok(()) }
-        })?;
-    }
+    let is_gone_flow = |key: &FlowKey, flow: &Flow| is_gone(u32::from(key.slot), flow.first_ns);
+    let mut ended = Vec::new();
+    maps.new.walk(is_gone_flow, |key, flow| ended.push((*key, *flow)));
+    end_new(maps, ended, clock, told)?;
+    maps.confirmed.walk(|key, flow| {
+        if is_gone_flow(key, flow) { end(maps, key, |flow| is_gone_flow(key, flow), clock, told) } else { Ok(()) }
+    })?;
     maps.denied.walk(|key, denied| {
         let is_gone = |denied: &Denied| is_gone(u32::from(key.slot), denied.told_ns);
         if is_gone(denied) { end_denied(maps, key, is_gone, clock, told) } else { Ok(()) }
@@ -119,36 +132,27 @@ pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, t
     maps.fragments.walk(|key, fragment| if is_gone(key.slot, fragment.first_ns) { maps.fragments.remove(key).map(drop) } else { Ok(()) })
 }
 
-fn table(maps: &FlowMaps, stage: Stage) -> &super::kernel::table::Table<FlowKey, Flow> {
-    match stage {
-        Stage::New => &maps.new,
-        Stage::Confirmed => &maps.confirmed,
-    }
-}
-
 /// Whether an audited flow was not told yet: each begins in one round's time only, and nothing has to be remembered.
 fn is_to_tell(flow: &Flow, (from_ns, until_ns): (u64, u64)) -> bool {
     u32::from(flow.verdict) == Verdict::Audit.number() && (from_ns..until_ns).contains(&flow.first_ns)
 }
 
-/// Deletes a flow if it still is to end, and tells it.
-fn end(
-    maps: &FlowMaps,
-    stage: Stage,
-    key: &FlowKey,
-    is_to_end: impl Fn(&Flow) -> bool,
-    clock: Clock,
-    told: &mut Vec<RawFlow>,
-) -> Result<(), BpfError> {
-    let Some(flow) = table(maps, stage).get(key)?.filter(is_to_end) else { return Ok(()) };
-    if !table(maps, stage).remove(key)? {
-        return Ok(());
+/// Deletes a confirmed flow if it still is to end, and tells it.
+fn end(maps: &FlowMaps, key: &FlowKey, is_to_end: impl Fn(&Flow) -> bool, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
+    let Some(flow) = maps.confirmed.get(key)?.filter(is_to_end) else { return Ok(()) };
+    if maps.confirmed.remove(key)? {
+        told.push(RawFlow::of_flow(FlowEvent::Closed, *key, &flow, clock));
     }
-    // Confirmed in this very moment: it goes on in the other table.
-    if stage == Stage::New && maps.confirmed.get(key)?.is_some() {
-        return Ok(());
+    Ok(())
+}
+
+/// Tells new flows that were taken out; of one that was confirmed in this very moment the other table knows.
+fn end_new(maps: &FlowMaps, ended: Vec<(FlowKey, Flow)>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
+    for (key, flow) in ended {
+        if maps.confirmed.get(&key)?.is_none() {
+            told.push(RawFlow::of_flow(FlowEvent::Closed, key, &flow, clock));
+        }
     }
-    told.push(RawFlow::of_flow(FlowEvent::Closed, *key, &flow, clock));
     Ok(())
 }
 

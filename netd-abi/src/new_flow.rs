@@ -1,0 +1,232 @@
+//! Flows of which no reply was seen yet: a cache of fixed size in plain arrays, which a flood of new flows goes through with three lines of memory each (an LRU
+//! hash of the kernel's takes a dozen, and locks). A bucket of `NEW_MARKS` has a [`Mark`] for each of its ways, and `NEW_FLOWS` the flow at the same place.
+//!
+//! There are no locks. What decides about packets is in the mark, one word that is read and written at once and holds a part of its own key's hash: whatever
+//! two CPUs write at the same moment, a mark never speaks for another key. A flow whose key does not match its mark is none.
+
+use crate::flow::{Flow, FlowKey};
+
+/// Flows in a bucket.
+pub const WAYS: u32 = 8;
+/// Buckets.
+pub const BUCKETS: u32 = 1 << BUCKET_BITS;
+const BUCKET_BITS: u32 = 11;
+
+/// The marks of a bucket.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket(pub [u64; WAYS as usize]);
+
+/// Element of map `NEW_FLOWS`, at the place of its mark.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewFlow {
+    /// Whose it is.
+    pub key: FlowKey,
+    /// What is known of it.
+    pub flow: Flow,
+    /// Zero.
+    pub padding: u64,
+}
+
+/// The one value of map `SEEDS`: random numbers, so that nobody can choose connections that meet in one bucket. All zero: not set yet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seeds(pub [u64; 11]);
+
+/// Where a key is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its bucket.
+    pub bucket: u32,
+    /// What its mark has of its hash: [`Mark::check`].
+    pub check: u32,
+}
+
+impl Place {
+    /// A key's place. The hash is one that two keys share by chance only (multilinear-HM: Lemire and Kaser, "Strongly universal string hashing is fast", 2014;
+    /// the higher half of the sum counts).
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(seeds: &Seeds, key: &FlowKey) -> Self {
+        // SAFETY: a key has forty bytes without padding (asserted beside it), and every bit pattern is a number.
+        let words: [u32; 10] = unsafe { core::mem::transmute(*key) };
+        let mut sum = seeds.0[0];
+        let mut at = 0;
+        while at < words.len() {
+            let (one, other) = (seeds.0[at + 1].wrapping_add(words[at] as u64), seeds.0[at + 2].wrapping_add(words[at + 1] as u64));
+            sum = sum.wrapping_add(one.wrapping_mul(other));
+            at += 2;
+        }
+        Self { bucket: (sum >> (64 - BUCKET_BITS)) as u32, check: (sum >> (64 - BUCKET_BITS - CHECK.1)) as u32 & mask(CHECK) as u32 }
+    }
+}
+
+/// First bit and number of bits of each part of a mark; bit 0 says that there is one.
+const CHECK: (u32, u32) = (1, 19);
+const AGE: (u32, u32) = (20, 6);
+const EPOCH: (u32, u32) = (26, 16);
+const RULE: (u32, u32) = (42, 17);
+const VERDICT: (u32, u32) = (59, 2);
+const OPENER: (u32, u32) = (61, 3);
+
+const _: () = assert!(crate::policy::MAX_RULES < 1 << RULE.1);
+
+const fn mask(part: (u32, u32)) -> u64 {
+    (1 << part.1) - 1
+}
+
+/// What was said of a new flow, and when it was last seen: one word, so that it is whole whenever it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
+impl Mark {
+    /// No flow.
+    pub const NOTHING: Self = Self(0);
+
+    /// A flow's mark.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(place: Place, flow: &Flow) -> Self {
+        Self(
+            1 | Self::put(CHECK, place.check as u64)
+                | Self::put(AGE, age_of(flow.last_ns) as u64)
+                | Self::put(EPOCH, flow.epoch as u64)
+                | Self::put(RULE, flow.rule as u64)
+                | Self::put(VERDICT, flow.verdict as u64)
+                | Self::put(OPENER, flow.opener as u64),
+        )
+    }
+
+    #[inline(always)]
+    const fn put(part: (u32, u32), number: u64) -> u64 {
+        (number & mask(part)) << part.0
+    }
+
+    #[inline(always)]
+    const fn get(self, part: (u32, u32)) -> u64 {
+        self.0 >> part.0 & mask(part)
+    }
+
+    /// Whether it is one of the flow that is looked for at this place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_at(self, place: Place) -> bool {
+        self.0 & (1 | mask(CHECK) << CHECK.0) == 1 | Self::put(CHECK, place.check as u64)
+    }
+
+    /// Whether it is one at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// Seconds, nearly (2^30 ns), since its flow was seen; of more than a minute the rest.
+    #[inline(always)]
+    #[must_use]
+    pub const fn idle(self, now_ns: u64) -> u32 {
+        age_of(now_ns).wrapping_sub(self.get(AGE) as u32) & mask(AGE) as u32
+    }
+
+    /// Whether it was judged in this epoch. (Of the epoch it has sixteen bits: in 65,536 epochs a flow that lives on is judged.)
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of(self, epoch: u32) -> bool {
+        self.get(EPOCH) == epoch as u64 & mask(EPOCH)
+    }
+
+    /// The rule that decided.
+    #[inline(always)]
+    #[must_use]
+    pub const fn rule(self) -> u32 {
+        self.get(RULE) as u32
+    }
+
+    /// A [`crate::Verdict`]'s number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn verdict(self) -> u8 {
+        self.get(VERDICT) as u8
+    }
+
+    /// As in [`Flow::opener`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn opener(self) -> u8 {
+        self.get(OPENER) as u8
+    }
+}
+
+#[inline(always)]
+const fn age_of(time_ns: u64) -> u32 {
+    (time_ns >> 30) as u32 & mask(AGE) as u32
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+const _: () = assert!(size_of::<NewFlow>() == 40 + 80 + 8);
+const _: () = assert!(size_of::<Seeds>() == 88);
+
+// SAFETY: repr(C), integers only and no padding (asserted above and beside the parts), so that every byte pattern is a value and every byte is set.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Seeds {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random ones; small ones would spread nothing.
+    const SEEDS: Seeds = Seeds([
+        0xf2a7_4de4_52e6_b438,
+        0x6513_270e_269e_0d37,
+        0x0c5c_7fd0_a6a3_a450,
+        0xd23f_0824_128b_2f33,
+        0x1818_e811_892f_902b,
+        0x9531_985d_5d9d_c9f8,
+        0xe8e2_5d94_0ed9_0475,
+        0x36f6_75cc_81e7_4ef5,
+        0x1600_a35a_0999_50d8,
+        0x6b0d_549b_6f03_675a,
+        0x3d9c_1724_11e2_0b8f,
+    ]);
+
+    #[test]
+    fn a_mark_gives_back_what_was_put_into_it() {
+        let place = Place { bucket: 5, check: 0x7_1234 };
+        let flow = Flow { last_ns: 70 << 30, epoch: 0x1_2345, rule: crate::policy::MAX_RULES, verdict: 3, opener: 5, ..Flow::default() };
+        let mark = Mark::of(place, &flow);
+        assert!(mark.is_there() && mark.is_at(place) && !mark.is_at(Place { check: 0x7_1235, ..place }));
+        assert_eq!((mark.rule(), mark.verdict(), mark.opener()), (crate::policy::MAX_RULES, 3, 5));
+        assert!(mark.is_of(0x1_2345) && !mark.is_of(0x1_2346));
+        assert_eq!((mark.idle(70 << 30), mark.idle(75 << 30)), (0, 5));
+        assert!(!Mark::NOTHING.is_there() && !Mark::NOTHING.is_at(Place { bucket: 0, check: 0 }));
+    }
+
+    #[test]
+    fn every_part_of_a_key_moves_it() {
+        let key = FlowKey { slot: 1, protocol: 6, local: [1; 16], remote: [2; 16], local_port: [3; 2], remote_port: [4; 2], padding: 0 };
+        let at = |key: &FlowKey| Place::of(&SEEDS, key);
+        let mut others = [key; 6];
+        others[0].slot = 2;
+        others[1].protocol = 17;
+        others[2].local[15] = 9;
+        others[3].remote[0] = 9;
+        others[4].local_port[1] = 9;
+        others[5].remote_port[0] = 9;
+        assert_eq!(at(&key), at(&{ key }));
+        for other in others {
+            assert_ne!(at(&key), at(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn connections_of_one_client_spread_over_all_buckets() {
+        let mut counts = [0_u32; BUCKETS as usize];
+        for port in 0..16_384_u16 {
+            let key = FlowKey { slot: 1, protocol: 6, local_port: port.to_be_bytes(), remote_port: [0, 80], ..FlowKey::default() };
+            counts[Place::of(&SEEDS, &key).bucket as usize] += 1;
+        }
+        // Eight each; by chance a bucket has more than thirty once in a million millions.
+        assert!(counts.iter().all(|count| *count < 30), "{:?}", counts.iter().max());
+    }
+}
