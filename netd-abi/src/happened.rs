@@ -29,7 +29,7 @@ happenings! {
     RecordLost = 0, "record_lost";
     /// A denial was counted but not told one by one: more came in a second than are.
     DenialNotTold = 1, "denial_not_told";
-    /// A flow stayed among the new ones, which may be evicted, because the table of confirmed ones is full.
+    /// A flow stayed among those without a reply, which may give way, because there is no room for one more confirmed one.
     FlowNotConfirmed = 2, "flow_not_confirmed";
     /// A new flow could not be remembered: each of its packets is judged by policy alone.
     FlowNotTracked = 3, "flow_not_tracked";

@@ -13,8 +13,8 @@ pub mod counters;
 pub mod flow;
 pub mod happened;
 pub mod maps;
-pub mod new_flow;
 pub mod policy;
+pub mod table;
 pub mod why;
 
 pub use attachment::{Attachment, MAX_ATTACHMENTS};

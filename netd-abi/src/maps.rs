@@ -4,8 +4,8 @@ use crate::{
     Attachment, Counters, MAX_ATTACHMENTS,
     attachment::{AllowedKey, End},
     flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue},
-    new_flow::{BUCKETS, Bucket, NewFlow, Seeds, WAYS},
     policy::{AddressKey, AddressValue, MAX_RULES, RuleKey, RuleValue, SetValue},
+    table::{BUCKETS, Bucket, Entry, Spread, WAYS},
 };
 
 /// What a map is to the kernel.
@@ -66,14 +66,14 @@ pub const RULE_HITS: MapSpec = map::<u32, Counters>("RULE_HITS", MapKind::PerCpu
 pub const HAPPENED: MapSpec = map::<u32, u64>("HAPPENED", MapKind::PerCpuArray, 32);
 /// Further addresses that attachments may send from.
 pub const ALLOWED: MapSpec = map::<(u32, AllowedKey), u32>("ALLOWED", MapKind::Lpm, 16_384);
-/// Flows of which a reply was seen. Nothing evicts them but the daemon.
-pub const FLOWS: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Flow>("FLOWS", MapKind::Hash, 131_072) };
-/// Flows of which no reply was seen yet.
-pub const NEW_FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, NewFlow>("NEW_FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
+/// Flows ([`crate::table`]).
+pub const FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, Entry>("FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
 /// What was said of each of them.
-pub const NEW_MARKS: MapSpec = map::<u32, Bucket>("NEW_MARKS", MapKind::Mapped, BUCKETS);
-/// What they are spread with.
-pub const SEEDS: MapSpec = map::<u32, Seeds>("SEEDS", MapKind::Array, 1);
+pub const MARKS: MapSpec = map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS);
+/// Confirmed flows that found no room there. Nothing evicts them but the daemon.
+pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 65_536);
+/// What flows are spread with.
+pub const SPREAD: MapSpec = map::<u32, Spread>("SPREAD", MapKind::Array, 1);
 /// What was denied lately.
 pub const DENIED: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Denied>("DENIED", MapKind::LruHash, 4_096) };
 /// What was said of first fragments.
@@ -110,9 +110,9 @@ pub const MAPS: [MapSpec; 24] = [
     HAPPENED,
     ALLOWED,
     FLOWS,
-    NEW_FLOWS,
-    NEW_MARKS,
-    SEEDS,
+    MARKS,
+    SPILLED,
+    SPREAD,
     DENIED,
     FRAGMENTS,
     RULES,
@@ -127,8 +127,8 @@ pub const MAPS: [MapSpec; 24] = [
     EVENTS,
 ];
 
-/// Kernel memory that all maps take while they are empty, without and for each possible CPU: a host with 2 CPUs spends 29 MiB.
-pub const EMPTY_BUDGET: (u64, u64) = (24 << 20, 5 << 19);
+/// Kernel memory that all maps take while they are empty, without and for each possible CPU: a host with 2 CPUs spends 31 MiB.
+pub const EMPTY_BUDGET: (u64, u64) = (28 << 20, 5 << 19);
 /// What they take at most, when every one is full.
 pub const BUDGET: (u64, u64) = (160 << 20, 5 << 20);
 

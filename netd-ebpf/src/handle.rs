@@ -20,7 +20,7 @@ use crate::read::Linear;
 use crate::reply::{self, made};
 use crate::track::{self, Found};
 use crate::work::{Seen, Work};
-use crate::{emit, maps, read, short};
+use crate::{emit, maps, read, short, table};
 
 /// The kernel waits so long for a packet's fragments at most (net.ipv4.ipfrag_time, net.ipv6.ip6frag_time); what is said of the first holds no longer.
 const FRAGMENTS_NS: u64 = 60_000_000_000;
@@ -50,8 +50,12 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         if !is_short(direction, seen.config) {
             return Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) };
         }
-        if let Some(ways) = short::known_way(ctx, end, flow, plain, work) {
-            return Outcome::Done(ways);
+        if flow.neighbour != 0 {
+            let (mac, rest_of_mac) = plain.destination_mac;
+            let ways = short::known_way(ctx.skb.skb, flow.neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
+            if ways != short::THE_LONG_WAY {
+                return Outcome::Done(ways);
+            }
         }
         fill(plain, work, direction);
         return short_or_long(ctx, end);
@@ -318,7 +322,7 @@ pub(crate) extern "C" fn remember_fragment(said: u64) -> u32 {
 #[inline(never)]
 fn is_related(skb: *mut __sk_buff, packet: &Packet, seen: &Seen) -> bool {
     let linear = Linear::within(&TcContext::new(skb));
-    inner(&linear, packet).is_some_and(|inner| track::is_known(&key(u32::from(seen.key.slot), &inner, seen.direction().reverse())))
+    inner(&linear, packet).is_some_and(|inner| table::knows(&key(u32::from(seen.key.slot), &inner, seen.direction().reverse())))
 }
 
 /// The packet that an ICMP error quotes, as far as a flow's key needs it: at least eight bytes of the transport are there (RFC 792, RFC 4443).

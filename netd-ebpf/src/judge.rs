@@ -1,7 +1,7 @@
 //! What policy says of a new connection. Decides nothing about known ones, counts nothing.
 
 use netd_abi::attachment::Attachment;
-use netd_abi::flow::{FlowKey, Judged, JudgedKey, PublishedKey, PublishedValue, config};
+use netd_abi::flow::{FlowKey, JudgedKey, PublishedKey, PublishedValue, config};
 use netd_abi::policy::{ANYBODY, NO_SET, PREFIXES, RuleKey};
 use netd_abi::{Direction, Why};
 use netd_ebpf::flow::{leading, opener, policy_port};
@@ -9,7 +9,7 @@ use netd_ebpf::packet::{bytes, is_v4, words};
 use netd_ebpf::said::Said;
 
 use crate::maps;
-use crate::work::Seen;
+use crate::work::{Seen, Work};
 
 /// A connection that came through a published port under the host's address is known by its target alone for so long, where masquerading changed its port.
 const JUDGED_NS: u64 = 2_000_000_000;
@@ -65,19 +65,25 @@ fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u6
     if !of_target.passes() {
         return of_target;
     }
-    let mut judged = JudgedKey {
-        target: target.address,
-        target_port: target.port,
-        client_port: key.local_port,
-        protocol: key.protocol,
-        padding: [0; 3],
-    };
-    let who = Judged { client: key.local, time_ns: now };
-    // Where it cannot be noted, the target's own program judges by the address that it sees, and drops in doubt.
-    let _ = maps::JUDGED.insert(&judged, &who, 0);
-    judged.client_port = [0; 2];
-    let _ = maps::JUDGED.insert(&judged, &who, 0);
+    note_judged(key, target, now);
     if said.number() == Why::Forward.number() && said.rule() == 0 { of_target } else { said }
+}
+
+/// Notes who it is that comes through a published port. Where it cannot be noted, the target's own program judges by the address that it sees, and drops
+/// in doubt.
+#[inline(never)]
+fn note_judged(key: &FlowKey, target: &PublishedValue, now: u64) {
+    let Some(Work { judged: (judged, who), .. }) = maps::work() else { return };
+    judged.target = target.address;
+    judged.target_port = target.port;
+    judged.client_port = key.local_port;
+    judged.protocol = key.protocol;
+    judged.padding = [0; 3];
+    who.client = key.local;
+    who.time_ns = now;
+    let _ = maps::JUDGED.insert(&*judged, &*who, 0);
+    judged.client_port = [0; 2];
+    let _ = maps::JUDGED.insert(&*judged, &*who, 0);
 }
 
 /// Where a published port leads that the container sends to.

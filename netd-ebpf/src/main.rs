@@ -6,10 +6,10 @@ mod emit;
 mod handle;
 mod judge;
 mod maps;
-mod new;
 mod read;
 mod reply;
 mod short;
+mod table;
 mod track;
 mod work;
 

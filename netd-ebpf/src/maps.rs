@@ -6,8 +6,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use netd_abi::attachment::{AllowedKey, End, place_of};
 use netd_abi::flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue};
-use netd_abi::new_flow::{Bucket, NewFlow, Seeds};
 use netd_abi::policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue};
+use netd_abi::table::{Bucket, Entry, Spread};
 use netd_abi::{Attachment, Counters, Happened, maps};
 use netd_ebpf::packet::{Address, bytes};
 
@@ -30,13 +30,13 @@ static HAPPENED: PerCpuArray<u64> = PerCpuArray::with_max_entries(maps::HAPPENED
 #[map]
 static ALLOWED: LpmTrie<AllowedKey, u32> = LpmTrie::with_max_entries(maps::ALLOWED.entries, 0);
 #[map]
-pub(crate) static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(maps::FLOWS.entries, BPF_F_NO_PREALLOC);
+pub(crate) static FLOWS: Array<Entry> = Array::with_max_entries(maps::FLOWS.entries, BPF_F_MMAPABLE);
 #[map]
-pub(crate) static NEW_FLOWS: Array<NewFlow> = Array::with_max_entries(maps::NEW_FLOWS.entries, BPF_F_MMAPABLE);
+pub(crate) static MARKS: Array<Bucket> = Array::with_max_entries(maps::MARKS.entries, BPF_F_MMAPABLE);
 #[map]
-pub(crate) static NEW_MARKS: Array<Bucket> = Array::with_max_entries(maps::NEW_MARKS.entries, BPF_F_MMAPABLE);
+pub(crate) static SPILLED: HashMap<FlowKey, Flow> = HashMap::with_max_entries(maps::SPILLED.entries, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static SEEDS: Array<Seeds> = Array::with_max_entries(maps::SEEDS.entries, 0);
+pub(crate) static SPREAD: Array<Spread> = Array::with_max_entries(maps::SPREAD.entries, 0);
 #[map]
 pub(crate) static DENIED: LruHashMap<FlowKey, Denied> = LruHashMap::with_max_entries(maps::DENIED.entries, 0);
 #[map]

@@ -46,7 +46,7 @@ pub(crate) const NO_ANSWER: i32 = -1;
 /// Makes the answer and sends it back where the packet came from: to the container by its own interface, or back into the network as if the container
 /// had sent it, so that it takes the way of a reply. [`NO_ANSWER`] where there is none to it, or it cannot be made; then
 /// the packet is as good as dropped.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn answer(skb: *mut __sk_buff, packet: &Packet, direction: Direction, now: u64) -> i32 {
     make(skb, packet, direction, now).unwrap_or(NO_ANSWER)
 }

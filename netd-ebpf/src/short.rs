@@ -5,21 +5,23 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
 use netd_abi::attachment::{End, NO_PACER, flag};
-use netd_abi::flow::{Flow, FlowKey};
+use netd_abi::flow::FlowKey;
 use netd_abi::Direction;
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::packet::{Address, Cut, bytes, words};
-use netd_ebpf::plain::Plain;
 use netd_ebpf::said::Said;
 
 use crate::handle::count;
 use crate::track::{Found, find};
 use crate::work::Work;
-use crate::{maps, read};
+use crate::{maps, read, table};
 
 /// For this host (PACKET_HOST in linux/if_packet.h): the bridge would have sent it on, and the other end takes it in.
 const PACKET_HOST: u32 = 0;
+
+/// In place of the kernel's word for a packet that is on its way: it is not.
+pub(crate) const THE_LONG_WAY: i32 = -1;
 
 /// Looks for the packet's receiver, and puts it in the sender's place in [`Work`]: from now on that is about the packet as it gets it. 0 where the packet
 /// has to go the long way.
@@ -42,9 +44,9 @@ fn turned() -> Option<()> {
     if !is_neighbour(from, to, frame.destination_mac) {
         return None;
     }
-    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
-        // SAFETY: the element is there until the program has ended; the next packets of the flow are sent the short way by it.
-        unsafe { (*flow).neighbour = ifindex };
+    if let Some(known) = table::find(&seen.key) {
+        // SAFETY: an array's element is always there. The next packets of the flow are sent the short way by it, after a look at who is there.
+        unsafe { (*known.flow).neighbour = ifindex };
     }
     seen.key = key(to.slot, packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
@@ -61,27 +63,26 @@ pub(crate) fn send(ctx: &TcContext, said: Said) -> Option<i32> {
     Some(ways)
 }
 
-/// The same for a plain packet of a flow that knows its neighbour, where that only has to count it.
+/// The same for a plain packet with these TCP flags, to this hardware address, of a flow that knows its neighbour, where that only has to count it.
+/// [`THE_LONG_WAY`] where there is more to do.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn known_way(skb: *mut __sk_buff, neighbour: u32, mac: u32, rest_of_mac: u32, flags: u32) -> i32 {
+    go_known_way(&TcContext::new(skb), neighbour, (mac as u16, rest_of_mac), flags as u8).unwrap_or(THE_LONG_WAY)
+}
+
 #[inline(always)]
-pub(crate) fn known_way(
-    ctx: &TcContext,
-    from: &End,
-    flow: &Flow,
-    plain: Plain,
-    work: &mut Work,
-) -> Option<i32> {
-    if flow.neighbour == 0 {
-        return None;
-    }
-    let to = maps::end(flow.neighbour)?;
-    let key = &work.seen.key;
-    let (source, destination) = (words(&key.local), words(&key.remote));
+fn go_known_way(ctx: &TcContext, neighbour: u32, mac: (u16, u32), flags: u8) -> Option<i32> {
+    let Work { seen, other, .. } = maps::work()?;
+    let from = maps::end(seen.ifindex)?;
+    let to = maps::end(neighbour)?;
+    let key = &seen.key;
     // The index may be another's by now.
-    let is_there = is_own(to, &destination) && is_neighbour(from, to, plain.destination_mac);
-    if !is_there || read::is_tagged(ctx) || !may_leave(from, &source) {
+    let is_there = is_own(to, &words(&key.remote)) && is_neighbour(from, to, mac);
+    if !is_there || read::is_tagged(ctx) || !may_leave(from, &words(&key.local)) {
         return None;
     }
-    work.other = FlowKey {
+    *other = FlowKey {
         slot: to.slot as u16,
         local: key.remote,
         remote: key.local,
@@ -89,9 +90,9 @@ pub(crate) fn known_way(
         remote_port: key.local_port,
         ..*key
     };
-    let Found::GoesOn(_, said) = find(&work.other, &work.seen, plain.flags, Direction::ToContainer) else { return None };
-    let ways = redirect(ctx.skb.skb, flow.neighbour)?;
-    count(to.slot, Direction::ToContainer, work.seen.counted, said);
+    let Found::GoesOn(_, said) = find(other, seen, flags, Direction::ToContainer) else { return None };
+    let ways = redirect(ctx.skb.skb, neighbour)?;
+    count(to.slot, Direction::ToContainer, seen.counted, said);
     Some(ways)
 }
 

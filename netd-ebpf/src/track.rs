@@ -1,6 +1,8 @@
 //! Flows: finds a packet's, judges a new one and those of an older epoch, keeps what is known of it. Never says what becomes of a packet that is no part of
 //! a flow.
 
+use core::ptr;
+
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
 use netd_abi::{Attachment, Counters, Direction, Happened, Why};
@@ -9,7 +11,7 @@ use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
 use crate::judge::judge;
-use crate::new::{self, Known};
+use crate::table::{self, Known};
 use crate::work::{Seen, Work};
 use crate::{emit, maps};
 
@@ -27,29 +29,30 @@ pub(crate) enum Found {
 /// Looks for a packet's flow, and notes one more packet of it where that is all there is to do.
 #[inline(always)]
 pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) -> Found {
-    if let Some(flow) = maps::FLOWS.get_ptr_mut(key) {
-        // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
-        let flow = unsafe { &mut *flow };
-        let said = said_of(flow);
-        if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
+    if let Some(known) = table::find(key) {
+        // SAFETY: an array's element is always there; what is added to another flow that is written over it meanwhile is wrong there, and decides nothing.
+        let flow = unsafe { &mut *known.flow };
+        let said = known.said();
+        // What goes on without a reply, as datagrams often do, goes on as what has one. With a reply there is more to do.
+        let is_settled = known.mark.is_confirmed() || u32::from(known.mark.opener() & opener::DIRECTION) == direction.number();
+        let is_judged = known.mark.is_of(seen.config.epoch) && flow.epoch == seen.config.epoch;
+        if !is_settled || !is_judged || begins_anew(flow, flags, direction) || !said.passes() {
             return Found::Known;
         }
         add(flow, direction.number() as usize & 1, seen, flags);
+        if !known.mark.is_confirmed() && known.mark.idle(seen.now) > 0 {
+            known.mark_again();
+        }
         return Found::GoesOn(flow, said);
     }
-    let Some(known) = new::find(key) else { return Found::Nothing };
-    // SAFETY: an array's element is always there; what is added to another flow that is written over it meanwhile is wrong there, and decides nothing.
-    let flow = unsafe { &mut *known.flow };
-    let said = known.said();
-    // What goes on without a reply, as datagrams often do. With a reply there is more to do.
-    let is_same_way = u32::from(known.mark.opener() & opener::DIRECTION) == direction.number();
-    if !is_same_way || !known.mark.is_of(seen.config.epoch) || begins_anew(flow, flags, direction) || !said.passes() {
+    let Some(flow) = table::spilled(key) else { return Found::Nothing };
+    // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
+    let flow = unsafe { &mut *flow };
+    let said = said_of(flow);
+    if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
         return Found::Known;
     }
     add(flow, direction.number() as usize & 1, seen, flags);
-    if known.mark.idle(seen.now) > 0 {
-        known.mark_again();
-    }
     Found::GoesOn(flow, said)
 }
 
@@ -63,12 +66,6 @@ pub(crate) extern "C" fn track() -> u64 {
         Found::Known => look_closer(),
         Found::Nothing => begins(),
     }
-}
-
-/// Whether a packet's flow is known: what is related to it may pass.
-#[inline(always)]
-pub(crate) fn is_known(key: &FlowKey) -> bool {
-    maps::FLOWS.get_ptr(key).is_some() || new::find(key).is_some()
 }
 
 /// What was said of a flow.
@@ -86,14 +83,17 @@ fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
 }
 
 /// A reply was seen: from now on a flood of new flows does not evict it.
-#[inline(never)]
-fn confirm(key: &FlowKey, flow: &Flow) -> bool {
-    if maps::FLOWS.insert(key, flow, 0).is_ok() {
-        return true;
+#[inline(always)]
+fn confirm(key: &FlowKey, known: Known, flow: &Flow) {
+    if known.confirm() {
+        return;
+    }
+    if table::spill(key, flow) {
+        known.forget();
+        return;
     }
     maps::note(Happened::FlowNotConfirmed);
     emit::wake(EventKind::Full);
-    false
 }
 
 /// A flow of which nothing is known: judged, and begun where it passes. A [`Said`].
@@ -127,95 +127,69 @@ fn asks_as_opener(seen: &mut Seen) {
 }
 
 #[inline(always)]
-fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, fresh: &mut Flow) -> Said {
-    if let Some(flow) = maps::FLOWS.get_ptr_mut(&seen.key) {
-        // SAFETY: the element is there until the program has ended.
-        return confirmed(attachment, packet, seen, unsafe { &mut *flow }, fresh);
+fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
+    let known = table::find(&seen.key).unwrap_or(Known::NONE);
+    let mut place = known.flow;
+    if place.is_null() {
+        place = table::spilled(&seen.key).unwrap_or(ptr::null_mut());
+    }
+    // Else it gave way a moment ago.
+    let is_known = !place.is_null();
+    if is_known {
+        // SAFETY: an array's element is always there, one of the hash until the program has ended.
+        *flow = unsafe { *place };
+    }
+    if known.mark.is_there() {
+        // What decides is in the mark: the rest may be another's by now.
+        flow.rule = known.mark.rule();
+        flow.verdict = known.mark.verdict();
+        flow.opener = known.mark.opener();
+        if !known.mark.is_of(flow.epoch) {
+            flow.epoch = !seen.config.epoch;
+        }
     }
     asks_as_opener(seen);
-    let Some(known) = new::find(&seen.key) else {
-        // It was evicted a moment ago.
-        let said = judge(attachment, seen);
-        if said.passes() {
-            begin(packet, seen, fresh, said);
-        }
-        return said;
-    };
-    unanswered(attachment, packet, seen, known, fresh)
-}
-
-/// A confirmed flow of another epoch, or one that was cut, or that begins anew.
-#[inline(always)]
-fn confirmed(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut Flow, fresh: &mut Flow) -> Said {
-    asks_as_opener(seen);
-    if begins_anew(flow, packet.flags, seen.direction()) {
-        let said = judge(attachment, seen);
-        if said.passes() {
-            // It is among the new flows now, and must not be found behind the old one. (One that is denied stays as it was.)
-            let _ = maps::FLOWS.remove(&seen.key);
-            begin(packet, seen, fresh, said);
-        }
-        return said;
+    let begins = !is_known || begins_anew(flow, packet.flags, seen.direction());
+    if !begins {
+        seen.asks(direction_of(flow));
+        seen.opener = flow.opener & !opener::DIRECTION;
     }
-    judge_again(attachment, seen, flow);
+    if begins || flow.epoch != seen.config.epoch {
+        let said = judge(attachment, seen);
+        if begins {
+            if said.passes() {
+                if known.mark.is_there() {
+                    known.forget();
+                } else if is_known {
+                    let _ = maps::SPILLED.remove(&seen.key);
+                }
+                begin(packet, seen, flow, said);
+            }
+            // One that is denied stays as it was.
+            return said;
+        }
+        // An established connection that policy denies now is cut: it stays known as denied, or the other side's next packet would look like the first of a
+        // connection of its own.
+        flow.epoch = seen.config.epoch;
+        flow.rule = said.rule();
+        flow.verdict = said.verdict();
+    }
     let said = said_of(flow);
-    goes_on(flow, packet, seen, said)
-}
-
-/// A flow without a reply so far: of another epoch, or one that was cut, or that begins anew, or that this packet replies to.
-#[inline(always)]
-fn unanswered(attachment: &Attachment, packet: &Packet, seen: &mut Seen, known: Known, fresh: &mut Flow) -> Said {
-    // SAFETY: an array's element is always there.
-    *fresh = unsafe { *known.flow };
-    // What decides is in the mark: the rest may be another's by now.
-    fresh.rule = known.mark.rule();
-    fresh.verdict = known.mark.verdict();
-    fresh.opener = known.mark.opener();
-    if begins_anew(fresh, packet.flags, seen.direction()) {
-        let said = judge(attachment, seen);
-        if said.passes() {
-            known.forget();
-            begin(packet, seen, fresh, said);
-        }
-        return said;
-    }
-    fresh.epoch = if known.mark.is_of(seen.config.epoch) { seen.config.epoch } else { !seen.config.epoch };
-    judge_again(attachment, seen, fresh);
-    let said = said_of(fresh);
-    let said = goes_on(fresh, packet, seen, said);
-    if said.passes() && direction_of(fresh).number() != seen.direction().number() && confirm(&seen.key, fresh) {
-        known.forget();
-    } else {
-        // SAFETY: as above.
-        unsafe { *known.flow = *fresh };
-        known.mark_again();
-    }
-    said
-}
-
-/// Judges a known flow that was judged in another epoch. An established connection that policy denies now is cut: it stays known as denied, or the other
-/// side's next packet would look like the first of a connection of its own.
-#[inline(always)]
-fn judge_again(attachment: &Attachment, seen: &mut Seen, flow: &mut Flow) {
-    if flow.epoch == seen.config.epoch {
-        return;
-    }
-    seen.asks(direction_of(flow));
-    seen.opener = flow.opener & !opener::DIRECTION;
-    let said = judge(attachment, seen);
-    flow.epoch = seen.config.epoch;
-    flow.rule = said.rule();
-    flow.verdict = said.verdict();
-}
-
-/// One more packet of a known flow, of which this is said.
-#[inline(always)]
-fn goes_on(flow: &mut Flow, packet: &Packet, seen: &Seen, said: Said) -> Said {
     if said.passes() {
         add(flow, seen.place(), seen, packet.flags);
     } else {
         // What it still sends is counted as denied.
         flow.last_ns = seen.now;
+    }
+    let is_reply = said.passes() && direction_of(flow).number() != seen.direction().number();
+    // SAFETY: as above.
+    unsafe { *place = *flow };
+    if known.mark.is_there() {
+        if is_reply && !known.mark.is_confirmed() {
+            confirm(&seen.key, known, flow);
+        } else {
+            known.mark_again();
+        }
     }
     said
 }
@@ -235,7 +209,7 @@ fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
     flow.flags[way] = packet.flags;
     flow.flags[1 - way] = 0;
     flow.neighbour = 0;
-    new::begin(&seen.key, flow);
+    table::begin(&seen.key, flow);
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
         emit::begun(packet, seen, said);
     }

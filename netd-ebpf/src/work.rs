@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use aya_ebpf::programs::TcContext;
-use netd_abi::flow::{Config, Flow, FlowKey};
+use netd_abi::flow::{Config, Flow, FlowKey, Judged, JudgedKey};
 use netd_abi::{Counters, Direction};
 use netd_ebpf::packet::Frame;
 
@@ -19,6 +19,8 @@ pub(crate) struct Work {
     pub(crate) seen: Seen,
     /// The flow of the receiver, where the packet goes the short way to it.
     pub(crate) other: FlowKey,
+    /// What is noted of a connection through a published port.
+    pub(crate) judged: (JudgedKey, Judged),
     /// A new flow, before it is put into its map.
     pub(crate) flow: Flow,
 }

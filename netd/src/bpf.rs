@@ -10,7 +10,6 @@ pub(crate) mod attach;
 pub(crate) mod laws;
 pub(crate) mod maps;
 pub(crate) mod netlink;
-pub(crate) mod new_flows;
 pub(crate) mod object;
 pub(crate) mod older;
 pub(crate) mod pins;
@@ -19,6 +18,7 @@ pub(crate) mod policy;
 pub mod probe;
 pub(crate) mod reasons;
 pub(crate) mod switch;
+pub(crate) mod table;
 pub mod tc;
 
 use std::collections::{BTreeMap, BTreeSet};

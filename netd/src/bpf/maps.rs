@@ -6,18 +6,18 @@ use std::path::Path;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::attachment::{End, place_of};
-use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, ENDS, FLOWS, HAPPENED, REASONS, RULE_HITS};
+use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, ENDS, HAPPENED, REASONS, RULE_HITS, SPILLED};
 use netd_abi::{Attachment, Counters, Direction, Happened, MapSpec, Why};
 
 use netd_core::policy::book::steps::Sets;
 
 use super::laws::Laws;
-use super::new_flows::NewFlows;
 use super::older::OlderCounters;
 use super::pins::{self, Pins};
 use super::places::Places;
 use super::reasons::Reasons;
 use super::switch::Switch;
+use super::table::FlowTable;
 use super::{BpfError, Cause, older};
 
 /// All maps, each with what older layouts of it left.
@@ -39,9 +39,9 @@ pub(crate) struct Maps {
     /// What the programs gave up.
     pub(crate) happened: PerCpuArray<MapData, u64>,
     /// Flows, to be counted.
-    pub(crate) flows: HashMap<MapData, FlowKey, Flow>,
-    /// Those without a reply.
-    pub(crate) new_flows: NewFlows,
+    pub(crate) flows: FlowTable,
+    /// Those that found no room there.
+    pub(crate) spilled: HashMap<MapData, FlowKey, Flow>,
     /// What holds for all programs.
     pub(crate) switch: Switch,
     ids: BTreeSet<u32>,
@@ -70,8 +70,8 @@ impl Maps {
             laws: Laws::open(pins)?,
             places: Places::open(pins)?,
             happened: typed(&pins.map(&HAPPENED))?,
-            flows: typed(&pins.map(&FLOWS))?,
-            new_flows: NewFlows::open(pins)?,
+            flows: FlowTable::open(pins)?,
+            spilled: typed(&pins.map(&SPILLED))?,
             switch: Switch::open(&pins.map(&CONFIG))?,
             ids,
         })
@@ -82,9 +82,9 @@ impl Maps {
         self.ids.clone()
     }
 
-    /// How many confirmed flows there are, and how many new ones.
+    /// How many flows there are: in the table, and spilled.
     pub(crate) fn flow_count(&self) -> [u64; 2] {
-        [self.flows.keys().filter(Result::is_ok).count() as u64, self.new_flows.count() as u64]
+        [self.flows.count().0 as u64, self.spilled.keys().filter(Result::is_ok).count() as u64]
     }
 
     /// How often something happened.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netd_abi::flow::config;
-use netd_abi::maps::{ADDRESSES, FLOWS, NETS, NEW_FLOWS, RULES, SETS};
+use netd_abi::maps::{ADDRESSES, FLOWS, NETS, RULES, SETS, SPILLED};
 use netd_abi::policy::MAX_RULES;
 use netd_abi::{Attachment, Counters, Direction, Happened, Why};
 use netd_core::firewall::element::Publish;
@@ -102,11 +102,11 @@ impl Bpf {
     /// Name, entries and room of each table that fills.
     pub fn fills(&self, book: Fill) -> Vec<(&'static str, u64, u64)> {
         let Ok(path) = &self.path else { return Vec::new() };
-        let [confirmed, new] = path.maps.flow_count();
+        let [flows, spilled] = path.maps.flow_count();
         let of = |used: usize, most: u32| (used as u64, u64::from(most));
         [
-            ("flows", (confirmed, u64::from(FLOWS.entries))),
-            ("new flows", (new, u64::from(NEW_FLOWS.entries))),
+            ("flows", (flows, u64::from(FLOWS.entries))),
+            ("spilled flows", (spilled, u64::from(SPILLED.entries))),
             ("rules", of(book.rules, RULES.entries)),
             ("rule sets", of(book.sets, SETS.entries)),
             ("addresses", of(book.addresses, ADDRESSES.entries)),

@@ -15,10 +15,11 @@ use netd_api::flow::FlowEvent;
 use super::flows::{RawFlow, TELL_AGAIN_NS};
 use super::kernel::clock::Clock;
 use super::kernel::maps::FlowMaps;
-use super::over::{Stage, over_ns};
+use super::over::over_ns;
 use crate::bpf::BpfError;
+use crate::bpf::table::Stage;
 
-/// One part of so many of the confirmed flows' room is free after room was made.
+/// One part of so many of the spilled flows' room is free after room was made.
 const FREE: usize = 10;
 
 /// What a collection goes by.
@@ -33,26 +34,25 @@ pub(crate) struct Round {
 /// Tells and deletes what is over. Says whether anything is left.
 pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) -> Result<bool, BpfError> {
     let mut is_left = denied(maps, round.clock, told)?;
+    let audited = |key: &FlowKey, flow: &Flow| {
+        is_to_tell(flow, round.audited).then(|| RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock))
+    };
     let is_over = |key: &FlowKey, stage, flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
     let mut ended = Vec::new();
-    maps.new.walk(
-        |key, flow| {
-            if is_to_tell(flow, round.audited) {
-                told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
-            }
-            let is_over = is_over(key, Stage::New, flow);
+    maps.flows.walk(
+        |key, stage, flow| {
+            told.extend(audited(key, flow));
+            let is_over = is_over(key, stage, flow);
             is_left |= !is_over;
             is_over
         },
-        |key, flow| ended.push((*key, *flow)),
+        |key, flow| ended.push(closed(key, flow, round.clock)),
     );
-    end_new(maps, ended, round.clock, told)?;
-    maps.confirmed.walk(|key, flow| {
-        if is_to_tell(flow, round.audited) {
-            told.push(RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
-        }
+    told.append(&mut ended);
+    maps.spilled.walk(|key, flow| {
+        told.extend(audited(key, flow));
         if is_over(key, Stage::Confirmed, flow) {
-            end(maps, key, |flow| is_over(key, Stage::Confirmed, flow), round.clock, told)
+            end_spilled(maps, key, |flow| is_over(key, Stage::Confirmed, flow), round.clock, told)
         } else {
             is_left = true;
             Ok(())
@@ -61,11 +61,11 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
     Ok(is_left)
 }
 
-/// Frees a tenth of the confirmed flows' room, longest silent first, and tells them as closed. Says how many it had to give up.
+/// Frees a tenth of the room for spilled flows, longest silent first, and tells them as closed. Says how many it had to give up.
 pub(crate) fn make_room(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> Result<u64, BpfError> {
-    let room = maps.confirmed.entries();
+    let room = maps.spilled.entries();
     let mut times = Vec::new();
-    maps.confirmed.walk(|_, flow| {
+    maps.spilled.walk(|_, flow| {
         times.push(flow.last_ns);
         Ok(())
     })?;
@@ -73,30 +73,27 @@ pub(crate) fn make_room(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) 
     let latest = *times.select_nth_unstable(excess - 1).1;
     drop(times);
     let before = told.len();
-    maps.confirmed.walk(|key, flow| {
+    maps.spilled.walk(|key, flow| {
         let is_silent = |flow: &Flow| flow.last_ns <= latest;
-        if is_silent(flow) && told.len() - before < excess { end(maps, key, is_silent, clock, told) } else { Ok(()) }
+        if is_silent(flow) && told.len() - before < excess { end_spilled(maps, key, is_silent, clock, told) } else { Ok(()) }
     })?;
     Ok((told.len() - before) as u64)
 }
 
-/// Everything that is there, as open. A flow that is confirmed meanwhile is there once.
+/// Everything that is there, as open. A flow that is spilled meanwhile is there once.
 pub(crate) fn open(maps: &FlowMaps, clock: Clock) -> Result<Vec<RawFlow>, BpfError> {
-    let mut flows = Vec::new();
-    let mut new = HashMap::new();
+    let mut flows = HashMap::new();
     // In the order in which a flow moves, so that none is missed.
-    let mut see = |key: &FlowKey, flow: &Flow| {
-        new.insert(*key, *flow);
+    let see = |key: &FlowKey, _, flow: &Flow| {
+        flows.insert(*key, *flow);
         false
     };
-    maps.new.walk(&mut see, |_, _| {});
-    maps.confirmed.walk(|key, flow| {
-        new.remove(key);
-        flows.push(RawFlow::of_flow(FlowEvent::Open, *key, flow, clock));
+    maps.flows.walk(see, |_, _| {});
+    maps.spilled.walk(|key, flow| {
+        flows.insert(*key, *flow);
         Ok(())
     })?;
-    flows.extend(new.iter().map(|(key, flow)| RawFlow::of_flow(FlowEvent::Open, *key, flow, clock)));
-    Ok(flows)
+    Ok(flows.iter().map(|(key, flow)| RawFlow::of_flow(FlowEvent::Open, *key, flow, clock)).collect())
 }
 
 /// Tells what was counted of denied connections since they were told. What was told longer ago than that a next packet would be told again needs no entry.
@@ -119,11 +116,9 @@ pub(crate) fn denied(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> 
 pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
     let is_gone = |slot: u32, since_ns: u64| slots.get(&slot).is_some_and(|until_ns| since_ns <= *until_ns);
     let is_gone_flow = |key: &FlowKey, flow: &Flow| is_gone(u32::from(key.slot), flow.first_ns);
-    let mut ended = Vec::new();
-    maps.new.walk(is_gone_flow, |key, flow| ended.push((*key, *flow)));
-    end_new(maps, ended, clock, told)?;
-    maps.confirmed.walk(|key, flow| {
-        if is_gone_flow(key, flow) { end(maps, key, |flow| is_gone_flow(key, flow), clock, told) } else { Ok(()) }
+    maps.flows.walk(|key, _, flow| is_gone_flow(key, flow), |key, flow| told.push(closed(key, flow, clock)));
+    maps.spilled.walk(|key, flow| {
+        if is_gone_flow(key, flow) { end_spilled(maps, key, |flow| is_gone_flow(key, flow), clock, told) } else { Ok(()) }
     })?;
     maps.denied.walk(|key, denied| {
         let is_gone = |denied: &Denied| is_gone(u32::from(key.slot), denied.told_ns);
@@ -137,21 +132,21 @@ fn is_to_tell(flow: &Flow, (from_ns, until_ns): (u64, u64)) -> bool {
     u32::from(flow.verdict) == Verdict::Audit.number() && (from_ns..until_ns).contains(&flow.first_ns)
 }
 
-/// Deletes a confirmed flow if it still is to end, and tells it.
-fn end(maps: &FlowMaps, key: &FlowKey, is_to_end: impl Fn(&Flow) -> bool, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
-    let Some(flow) = maps.confirmed.get(key)?.filter(is_to_end) else { return Ok(()) };
-    if maps.confirmed.remove(key)? {
-        told.push(RawFlow::of_flow(FlowEvent::Closed, *key, &flow, clock));
-    }
-    Ok(())
+fn closed(key: &FlowKey, flow: &Flow, clock: Clock) -> RawFlow {
+    RawFlow::of_flow(FlowEvent::Closed, *key, flow, clock)
 }
 
-/// Tells new flows that were taken out; of one that was confirmed in this very moment the other table knows.
-fn end_new(maps: &FlowMaps, ended: Vec<(FlowKey, Flow)>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
-    for (key, flow) in ended {
-        if maps.confirmed.get(&key)?.is_none() {
-            told.push(RawFlow::of_flow(FlowEvent::Closed, key, &flow, clock));
-        }
+/// Deletes a spilled flow if it still is to end, and tells it.
+fn end_spilled(
+    maps: &FlowMaps,
+    key: &FlowKey,
+    is_to_end: impl Fn(&Flow) -> bool,
+    clock: Clock,
+    told: &mut Vec<RawFlow>,
+) -> Result<(), BpfError> {
+    let Some(flow) = maps.spilled.get(key)?.filter(is_to_end) else { return Ok(()) };
+    if maps.spilled.remove(key)? {
+        told.push(closed(key, &flow, clock));
     }
     Ok(())
 }

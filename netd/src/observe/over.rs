@@ -5,6 +5,8 @@
 
 use netd_abi::flow::Flow;
 
+use crate::bpf::table::Stage;
+
 /// IP protocol numbers (IANA).
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -16,15 +18,6 @@ const FIN: u8 = 1;
 const RST: u8 = 1 << 2;
 
 const SECOND_NS: u64 = 1_000_000_000;
-
-/// Whether a reply was seen: which of both maps a flow is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// In `NEW_FLOWS`.
-    New,
-    /// In `FLOWS`.
-    Confirmed,
-}
 
 /// From when on a flow is over, in the time of [`Flow::last_ns`], if no packet of it comes before.
 pub(crate) fn over_ns(protocol: u8, stage: Stage, flow: &Flow) -> u64 {

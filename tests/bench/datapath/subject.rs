@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Veth,
     /// Two veth pairs and a bridge, as `ip` makes them, and no firewall.
     Bridge,
+    /// The same with programs that do nothing.
+    Hooks,
     /// The same with an nft ruleset.
     Nft(Shape, Rules),
     /// A network of netd's. Without rules no policy selects the containers.
@@ -43,6 +45,7 @@ impl Subject {
         let [client, server] = match kind {
             Kind::Veth => rival::veth(&lab),
             Kind::Bridge => rival::bridge(&lab),
+            Kind::Hooks => rival::hooked(&lab),
             Kind::Nft(shape, rules) => rival::filtered(&lab, shape, rules),
             Kind::Netd { fast, rules } => ours::made(&lab, fast, rules),
         };
@@ -75,6 +78,7 @@ impl Kind {
         match self {
             Self::Veth => "veth pair".to_owned(),
             Self::Bridge => "bridge".to_owned(),
+            Self::Hooks => "bridge, empty programs".to_owned(),
             Self::Nft(shape, Rules(count)) => {
                 format!("bridge, nft {}, {count} rules", if shape == Shape::Sets { "sets" } else { "linear" })
             }

@@ -8,16 +8,16 @@ use netd_abi::flow::{Denied, Event, Flow, FlowKey, Fragment, FragmentKey};
 use netd_abi::{Happened, MapSpec, maps};
 
 use super::table::Table;
-use crate::bpf::new_flows::NewFlows;
 use crate::bpf::pins::Pins;
+use crate::bpf::table::FlowTable;
 use crate::bpf::{BpfError, Cause};
 
 /// All of them.
 pub(crate) struct FlowMaps {
-    /// Flows of which a reply was seen.
-    pub(crate) confirmed: Table<FlowKey, Flow>,
-    /// The others.
-    pub(crate) new: NewFlows,
+    /// Flows.
+    pub(crate) flows: FlowTable,
+    /// Those that found no room there.
+    pub(crate) spilled: Table<FlowKey, Flow>,
     /// What was denied lately.
     pub(crate) denied: Table<FlowKey, Denied>,
     /// What was said of first fragments.
@@ -37,8 +37,8 @@ impl FlowMaps {
         };
         let shape = |error: MapError| BpfError::new(format!("use the maps pinned in {}", dir.display()), error.into());
         Ok(Self {
-            confirmed: Table::open(&pins.map(&maps::FLOWS))?,
-            new: NewFlows::open(&pins)?,
+            flows: FlowTable::open(&pins)?,
+            spilled: Table::open(&pins.map(&maps::SPILLED))?,
             denied: Table::open(&pins.map(&maps::DENIED))?,
             fragments: Table::open(&pins.map(&maps::FRAGMENTS))?,
             happened: open(&maps::HAPPENED)?.try_into().map_err(shape)?,
@@ -71,6 +71,6 @@ impl FlowMaps {
 
     /// Whether there is nothing to look after.
     pub(crate) fn are_empty(&self) -> Result<bool, BpfError> {
-        Ok(self.new.count() == 0 && self.confirmed.is_empty()? && self.denied.is_empty()?)
+        Ok(self.flows.is_empty() && self.spilled.is_empty()? && self.denied.is_empty()?)
     }
 }

@@ -25,13 +25,13 @@ fn mapped(address: &str) -> [u8; 16] {
 /// A connection that somebody opened to the port of a database.
 fn incoming(slot: u32, local: &str, remote: &str, why: Why) -> RawFlow {
     let key = FlowKey {
-        slot,
+        slot: u16::try_from(slot).unwrap(),
         local: mapped(local),
         remote: mapped(remote),
         local_port: 5432_u16.to_be_bytes(),
         remote_port: 40_000_u16.to_be_bytes(),
         protocol: 6,
-        padding: [0; 3],
+        padding: 0,
     };
     RawFlow {
         event: FlowEvent::Closed,

@@ -32,6 +32,20 @@ pub(super) fn bridge(lab: &Lab) -> [Station; 2] {
     ends
 }
 
+/// The same with a program on both hooks of each link that does nothing (`ret #-1`, TC_ACT_UNSPEC), attached as netd attaches its own: the least that any
+/// program costs there.
+pub(super) fn hooked(lab: &Lab) -> [Station; 2] {
+    let ends = bridge(lab);
+    for name in ["client", "server"] {
+        lab.host().run("tc", &["qdisc", "add", "dev", &format!("to-{name}"), "ingress_block", "21", "egress_block", "22", "clsact"]);
+    }
+    for block in ["21", "22"] {
+        let program = ["bpf", "direct-action", "bytecode", "1,6 0 0 4294967295"];
+        lab.host().run("tc", &[&["filter", "add", "block", block, "protocol", "all", "pref", "1"][..], &program].concat());
+    }
+    ends
+}
+
 /// The same with a ruleset. The bridge's own tables cannot tell known connections on every kernel (CONFIG_NF_CONNTRACK_BRIDGE); where they cannot,
 /// br_netfilter hands the packets to the tables of IP, which can, as everybody does who filters containers so.
 pub(super) fn filtered(lab: &Lab, shape: Shape, rules: Rules) -> [Station; 2] {

@@ -1,5 +1,7 @@
-//! Flows of which no reply was seen yet: a cache of fixed size in plain arrays, which a flood of new flows goes through with three lines of memory each (an LRU
-//! hash of the kernel's takes a dozen, and locks). A bucket of `NEW_MARKS` has a [`Mark`] for each of its ways, and `NEW_FLOWS` the flow at the same place.
+//! The table of flows: plain arrays, in which a known flow is found, and a new one begun, with three lines of memory and no call (a hash of the kernel's takes
+//! a call and twice as many lines, its LRU hash a dozen, and locks). A bucket of map `MARKS` has a [`Mark`] for each of its ways, and `FLOWS` the flow at the
+//! same place. A new flow may take the place of one that has no reply yet, never that of a confirmed one; of those a bucket takes [`MOST_CONFIRMED`], and
+//! what is more goes into the hash `SPILLED`.
 //!
 //! There are no locks. What decides about packets is in the mark, one word that is read and written at once and holds a part of its own key's hash: whatever
 //! two CPUs write at the same moment, a mark never speaks for another key. A flow whose key does not match its mark is none.
@@ -8,19 +10,21 @@ use crate::flow::{Flow, FlowKey};
 
 /// Flows in a bucket.
 pub const WAYS: u32 = 8;
+/// So many of them may be confirmed, so that there is always room for new ones.
+pub const MOST_CONFIRMED: u32 = 6;
 /// Buckets.
 pub const BUCKETS: u32 = 1 << BUCKET_BITS;
-const BUCKET_BITS: u32 = 11;
+const BUCKET_BITS: u32 = 13;
 
 /// The marks of a bucket.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket(pub [u64; WAYS as usize]);
 
-/// Element of map `NEW_FLOWS`, at the place of its mark.
+/// Element of map `FLOWS`, at the place of its mark.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NewFlow {
+pub struct Entry {
     /// Whose it is.
     pub key: FlowKey,
     /// What is known of it.
@@ -29,10 +33,15 @@ pub struct NewFlow {
     pub padding: u64,
 }
 
-/// The one value of map `SEEDS`: random numbers, so that nobody can choose connections that meet in one bucket. All zero: not set yet.
+/// The one value of map `SPREAD`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seeds(pub [u64; 11]);
+pub struct Spread {
+    /// Random numbers, so that nobody can choose connections that meet in one bucket. All zero: not chosen yet.
+    pub seeds: [u64; 11],
+    /// Not zero: there may be flows in map `SPILLED`.
+    pub spilled: u64,
+}
 
 /// Where a key is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +57,14 @@ impl Place {
     /// the higher half of the sum counts).
     #[inline(always)]
     #[must_use]
-    pub const fn of(seeds: &Seeds, key: &FlowKey) -> Self {
+    pub const fn of(spread: &Spread, key: &FlowKey) -> Self {
+        let seeds = &spread.seeds;
         // SAFETY: a key has forty bytes without padding (asserted beside it), and every bit pattern is a number.
         let words: [u32; 10] = unsafe { core::mem::transmute(*key) };
-        let mut sum = seeds.0[0];
+        let mut sum = seeds[0];
         let mut at = 0;
         while at < words.len() {
-            let (one, other) = (seeds.0[at + 1].wrapping_add(words[at] as u64), seeds.0[at + 2].wrapping_add(words[at + 1] as u64));
+            let (one, other) = (seeds[at + 1].wrapping_add(words[at] as u64), seeds[at + 2].wrapping_add(words[at + 1] as u64));
             sum = sum.wrapping_add(one.wrapping_mul(other));
             at += 2;
         }
@@ -63,7 +73,8 @@ impl Place {
 }
 
 /// First bit and number of bits of each part of a mark; bit 0 says that there is one.
-const CHECK: (u32, u32) = (1, 19);
+const CONFIRMED: u64 = 1 << 1;
+const CHECK: (u32, u32) = (2, 18);
 const AGE: (u32, u32) = (20, 6);
 const EPOCH: (u32, u32) = (26, 16);
 const RULE: (u32, u32) = (42, 17);
@@ -108,6 +119,20 @@ impl Mark {
         self.0 >> part.0 & mask(part)
     }
 
+    /// The same, of a flow of which a reply was seen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn confirmed(self) -> Self {
+        Self(self.0 | CONFIRMED)
+    }
+
+    /// Whether a reply was seen.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_confirmed(self) -> bool {
+        self.0 & CONFIRMED != 0
+    }
+
     /// Whether it is one of the flow that is looked for at this place.
     #[inline(always)]
     #[must_use]
@@ -129,7 +154,7 @@ impl Mark {
         age_of(now_ns).wrapping_sub(self.get(AGE) as u32) & mask(AGE) as u32
     }
 
-    /// Whether it was judged in this epoch. (Of the epoch it has sixteen bits: in 65,536 epochs a flow that lives on is judged.)
+    /// Whether it was judged in this epoch, of which it has sixteen bits: [`Flow::epoch`] has to agree.
     #[inline(always)]
     #[must_use]
     pub const fn is_of(self, epoch: u32) -> bool {
@@ -164,19 +189,19 @@ const fn age_of(time_ns: u64) -> u32 {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
-const _: () = assert!(size_of::<NewFlow>() == 40 + 80 + 8);
-const _: () = assert!(size_of::<Seeds>() == 88);
+const _: () = assert!(size_of::<Entry>() == 40 + 80 + 8);
+const _: () = assert!(size_of::<Spread>() == 11 * 8 + 8);
 
 // SAFETY: repr(C), integers only and no padding (asserted above and beside the parts), so that every byte pattern is a value and every byte is set.
 #[cfg(feature = "user")]
-unsafe impl aya::Pod for Seeds {}
+unsafe impl aya::Pod for Spread {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Random ones; small ones would spread nothing.
-    const SEEDS: Seeds = Seeds([
+    const SPREAD: Spread = Spread { spilled: 0, seeds: [
         0xf2a7_4de4_52e6_b438,
         0x6513_270e_269e_0d37,
         0x0c5c_7fd0_a6a3_a450,
@@ -188,15 +213,16 @@ mod tests {
         0x1600_a35a_0999_50d8,
         0x6b0d_549b_6f03_675a,
         0x3d9c_1724_11e2_0b8f,
-    ]);
+    ] };
 
     #[test]
     fn a_mark_gives_back_what_was_put_into_it() {
-        let place = Place { bucket: 5, check: 0x7_1234 };
+        let place = Place { bucket: 5, check: 0x3_1234 };
         let flow = Flow { last_ns: 70 << 30, epoch: 0x1_2345, rule: crate::policy::MAX_RULES, verdict: 3, opener: 5, ..Flow::default() };
         let mark = Mark::of(place, &flow);
-        assert!(mark.is_there() && mark.is_at(place) && !mark.is_at(Place { check: 0x7_1235, ..place }));
+        assert!(mark.is_there() && mark.is_at(place) && !mark.is_at(Place { check: 0x3_1235, ..place }));
         assert_eq!((mark.rule(), mark.verdict(), mark.opener()), (crate::policy::MAX_RULES, 3, 5));
+        assert!(!mark.is_confirmed() && mark.confirmed().is_confirmed() && mark.confirmed().is_at(place));
         assert!(mark.is_of(0x1_2345) && !mark.is_of(0x1_2346));
         assert_eq!((mark.idle(70 << 30), mark.idle(75 << 30)), (0, 5));
         assert!(!Mark::NOTHING.is_there() && !Mark::NOTHING.is_at(Place { bucket: 0, check: 0 }));
@@ -205,7 +231,7 @@ mod tests {
     #[test]
     fn every_part_of_a_key_moves_it() {
         let key = FlowKey { slot: 1, protocol: 6, local: [1; 16], remote: [2; 16], local_port: [3; 2], remote_port: [4; 2], padding: 0 };
-        let at = |key: &FlowKey| Place::of(&SEEDS, key);
+        let at = |key: &FlowKey| Place::of(&SPREAD, key);
         let mut others = [key; 6];
         others[0].slot = 2;
         others[1].protocol = 17;
@@ -222,9 +248,9 @@ mod tests {
     #[test]
     fn connections_of_one_client_spread_over_all_buckets() {
         let mut counts = [0_u32; BUCKETS as usize];
-        for port in 0..16_384_u16 {
+        for port in 0..=u16::MAX {
             let key = FlowKey { slot: 1, protocol: 6, local_port: port.to_be_bytes(), remote_port: [0, 80], ..FlowKey::default() };
-            counts[Place::of(&SEEDS, &key).bucket as usize] += 1;
+            counts[Place::of(&SPREAD, &key).bucket as usize] += 1;
         }
         // Eight each; by chance a bucket has more than thirty once in a million millions.
         assert!(counts.iter().all(|count| *count < 30), "{:?}", counts.iter().max());

@@ -1,5 +1,5 @@
-//! The cache of flows without a reply ([`netd_abi::new_flow`]) in this process's memory, where the programs write it: looking through it takes no system call.
-//! Never decides what is over.
+//! The table of flows ([`netd_abi::table`]) in this process's memory, where the programs write it: looking through it takes no system call. Never decides
+//! what is over.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::num::NonZeroUsize;
@@ -10,69 +10,92 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use aya::maps::{Array, MapData};
 use netd_abi::flow::{Flow, FlowKey};
-use netd_abi::maps::{NEW_FLOWS, NEW_MARKS, SEEDS};
-use netd_abi::new_flow::{Mark, NewFlow, Place, Seeds};
+use netd_abi::maps::{FLOWS, MARKS, SPREAD};
+use netd_abi::table::{Entry, Mark, Place, Spread, WAYS};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::maps::typed;
 use super::pins::Pins;
 use super::{BpfError, Cause};
 
-/// All new flows.
-pub(crate) struct NewFlows {
-    marks: Mapped<AtomicU64>,
-    flows: Mapped<NewFlow>,
-    seeds: Seeds,
+/// Whether a reply was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It gives way where another needs its place.
+    New,
+    /// It stays.
+    Confirmed,
 }
 
-impl NewFlows {
-    /// Those pinned here. What they are spread with is chosen where it was not yet.
+/// All flows but those that were spilled.
+pub(crate) struct FlowTable {
+    marks: Mapped<AtomicU64>,
+    flows: Mapped<Entry>,
+    spread: Spread,
+}
+
+impl FlowTable {
+    /// The one pinned here. What flows are spread with is chosen where it was not yet.
     pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
-        Ok(Self { marks: Mapped::open(&pins.map(&NEW_MARKS))?, flows: Mapped::open(&pins.map(&NEW_FLOWS))?, seeds: seeds(&pins.map(&SEEDS))? })
+        Ok(Self { marks: Mapped::open(&pins.map(&MARKS))?, flows: Mapped::open(&pins.map(&FLOWS))?, spread: spread(&pins.map(&SPREAD))? })
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.marks.all().iter().filter(|word| Mark(word.load(Ordering::Relaxed)).is_there()).count()
+    /// How many flows there are, and how many of them are confirmed.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let marks = self.marks.all().iter().map(|word| Mark(word.load(Ordering::Relaxed))).filter(|mark| mark.is_there());
+        marks.fold((0, 0), |(all, confirmed), mark| (all + 1, confirmed + usize::from(mark.is_confirmed())))
     }
 
-    /// Shows every flow, and takes those out that the visitor says are over. Gives each of them as it was seen last.
-    pub(crate) fn walk(&self, mut is_over: impl FnMut(&FlowKey, &Flow) -> bool, mut over: impl FnMut(&FlowKey, &Flow)) {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.marks.all().iter().all(|word| !Mark(word.load(Ordering::Relaxed)).is_there())
+    }
+
+    /// Shows every flow, and takes those out that the first visitor says are over. Shows each of those to the second one.
+    pub(crate) fn walk(&self, mut is_over: impl FnMut(&FlowKey, Stage, &Flow) -> bool, mut over: impl FnMut(&FlowKey, &Flow)) {
         for (at, word) in self.marks.all().iter().enumerate() {
             let seen = word.load(Ordering::Acquire);
-            let Some((key, flow)) = self.flow_of(at, Mark(seen)) else { continue };
-            // A mark that a program has set meanwhile is another flow's, or says that a packet came.
-            if is_over(&key, &flow) && word.compare_exchange(seen, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            let mark = Mark(seen);
+            let Some((key, flow)) = self.flow_of(at, mark) else { continue };
+            let stage = if mark.is_confirmed() { Stage::Confirmed } else { Stage::New };
+            // A mark that a program has set meanwhile is another flow's, or says that there is more to this one.
+            if is_over(&key, stage, &flow) && word.compare_exchange(seen, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 over(&key, &flow);
             }
         }
     }
 
-    /// The flow that has this mark; none where it is being written.
+    /// The flow that has this mark; none where it is being written. A mark that is no flow's, as two CPUs have written one place at the same moment, is taken out
+    /// where the place stays so.
     fn flow_of(&self, at: usize, mark: Mark) -> Option<(FlowKey, Flow)> {
         if !mark.is_there() {
             return None;
         }
-        let NewFlow { key, mut flow, .. } = self.flows.read(at)?;
+        let Entry { key, mut flow, .. } = self.flows.read(at)?;
         fence(Ordering::Acquire);
         // What decides is in the mark.
         (flow.rule, flow.verdict, flow.opener) = (mark.rule(), mark.verdict(), mark.opener());
-        mark.is_at(Place::of(&self.seeds, &key)).then_some((key, flow))
+        let place = Place::of(&self.spread, &key);
+        let is_its_own = mark.is_at(place) && place.bucket as usize == at / WAYS as usize;
+        if !is_its_own && self.flows.read(at).is_some_and(|again| again.key == key) {
+            let _ = self.marks.all()[at].compare_exchange(mark.0, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        is_its_own.then_some((key, flow))
     }
 }
 
 /// The numbers that keys are spread with, which stay as long as the maps do.
-fn seeds(path: &Path) -> Result<Seeds, BpfError> {
+fn spread(path: &Path) -> Result<Spread, BpfError> {
     let tried = || format!("choose the numbers in the map pinned at {}", path.display());
-    let mut map: Array<MapData, Seeds> = typed(path)?;
+    let mut map: Array<MapData, Spread> = typed(path)?;
     let there = map.get(&0, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
-    if there != Seeds::default() {
+    if there.seeds != [0; 11] {
         return Ok(there);
     }
     // Each state has random keys of its own, and so has what it makes of nothing.
-    let seeds = Seeds(std::array::from_fn(|_| RandomState::new().build_hasher().finish()));
-    map.set(0, seeds, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
-    Ok(seeds)
+    let spread = Spread { seeds: std::array::from_fn(|_| RandomState::new().build_hasher().finish()), ..there };
+    map.set(0, spread, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+    Ok(spread)
 }
 
 /// A map's values (BPF_F_MMAPABLE) as a slice of `T`, which others write to at any time.
@@ -95,7 +118,7 @@ impl<T> Mapped<T> {
         let info = data.info().map_err(|error| failed(error.into()))?;
         // Values lie side by side: their size is a multiple of eight (kernel/bpf/arraymap.c).
         let bytes = info.value_size() as usize * info.max_entries() as usize;
-        if info.value_size() % 8 != 0 || bytes % size_of::<T>() != 0 {
+        if !info.value_size().is_multiple_of(8) || !bytes.is_multiple_of(size_of::<T>()) {
             return Err(failed(Cause::UnknownLayout));
         }
         let Some(length) = NonZeroUsize::new(bytes) else { return Err(failed(Cause::UnknownLayout)) };

@@ -1,0 +1,175 @@
+//! The table of flows ([`netd_abi::table`]): they are found, begun, marked again, taken out. Never judges one.
+
+use core::ptr;
+
+use netd_abi::Happened;
+use netd_abi::flow::{Flow, FlowKey};
+use netd_abi::policy::RuleValue;
+use netd_abi::table::{Entry, MOST_CONFIRMED, Mark, Place, WAYS};
+use netd_ebpf::said::Said;
+
+use crate::maps;
+
+/// A flow that is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    /// What is known of it. Another CPU may write the flow of another key over one that is not confirmed at any time: what decides is in the mark.
+    pub(crate) flow: *mut Flow,
+    /// What was said of it.
+    pub(crate) mark: Mark,
+    /// Where the mark is.
+    word: *mut u64,
+    place: Place,
+}
+
+impl Known {
+    /// None: its parts are set, as the verifier wants them to be wherever the compiler carries them.
+    pub(crate) const NONE: Self =
+        Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), place: Place { bucket: 0, check: 0 } };
+
+    /// What was said of it.
+    #[inline(always)]
+    pub(crate) fn said(&self) -> Said {
+        Said::by(RuleValue { rule: self.mark.rule(), verdict: u32::from(self.mark.verdict()) })
+    }
+
+    /// Marks it as the flow says now.
+    #[inline(always)]
+    pub(crate) fn mark_again(&self) {
+        // SAFETY: an array's element is always there.
+        let mark = Mark::of(self.place, unsafe { &*self.flow });
+        self.write(if self.mark.is_confirmed() { mark.confirmed() } else { mark });
+    }
+
+    /// From now on no new flow takes its place. False where the bucket has enough of such.
+    #[inline(always)]
+    pub(crate) fn confirm(&self) -> bool {
+        let Some(words) = words_at(self.place) else { return false };
+        let mut confirmed = 0;
+        for way in 0..WAYS {
+            // SAFETY: a bucket has so many words, and each is read at once.
+            let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
+            confirmed += u32::from(mark.is_confirmed());
+        }
+        if confirmed >= MOST_CONFIRMED {
+            return false;
+        }
+        // SAFETY: an array's element is always there.
+        self.write(Mark::of(self.place, unsafe { &*self.flow }).confirmed());
+        true
+    }
+
+    /// Takes it out.
+    #[inline(always)]
+    pub(crate) fn forget(&self) {
+        self.write(Mark::NOTHING);
+    }
+
+    #[inline(always)]
+    fn write(&self, mark: Mark) {
+        // SAFETY: the word is in an array, whose elements are always there, and is written at once. What another CPU wrote at the same moment is lost, and its flow
+        // is none then.
+        unsafe { self.word.write_volatile(mark.0) };
+    }
+}
+
+#[inline(always)]
+fn place_of(key: &FlowKey) -> Option<Place> {
+    maps::SPREAD.get(0).map(|spread| Place::of(spread, key))
+}
+
+/// The marks of a bucket: [`WAYS`] words.
+#[inline(always)]
+fn words_at(place: Place) -> Option<*mut u64> {
+    maps::MARKS.get_ptr_mut(place.bucket).map(|bucket| bucket.cast())
+}
+
+/// The flow of this key.
+#[inline(always)]
+pub(crate) fn find(key: &FlowKey) -> Option<Known> {
+    let place = place_of(key)?;
+    let words = words_at(place)?;
+    let (mut chosen, mut mark) = (0, Mark::NOTHING);
+    for way in 0..WAYS {
+        // SAFETY: a bucket has so many words, and each is read at once.
+        let this = Mark(unsafe { words.add(way as usize).read_volatile() });
+        if this.is_at(place) {
+            (chosen, mark) = (way, this);
+        }
+    }
+    if !mark.is_there() {
+        return None;
+    }
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
+    // SAFETY: an array's element is always there, and a bucket has so many words.
+    let (is_it, flow, word) = unsafe { ((*entry).key == *key, &raw mut (*entry).flow, words.add((chosen & (WAYS - 1)) as usize)) };
+    is_it.then_some(Known { flow, mark, word, place })
+}
+
+/// Puts a flow in that is not there: at a free way, or in place of the one without a reply that was silent longest.
+#[inline(always)]
+pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
+    if put(key, flow).is_none() {
+        maps::note(Happened::FlowNotTracked);
+    }
+}
+
+#[inline(always)]
+fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
+    let place = place_of(key)?;
+    let words = words_at(place)?;
+    let (mut chosen, mut longest) = (0, -1);
+    for way in 0..WAYS {
+        // SAFETY: a bucket has so many words, and each is read at once.
+        let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
+        let idle = match mark {
+            _ if mark.is_confirmed() => -1,
+            _ if mark.is_there() => mark.idle(flow.last_ns).cast_signed(),
+            _ => i32::MAX,
+        };
+        if idle > longest {
+            (chosen, longest) = (way, idle);
+        }
+    }
+    if longest < 0 {
+        return None;
+    }
+    if longest < i32::MAX {
+        maps::note(Happened::NewFlowGaveWay);
+    }
+    let chosen = chosen & (WAYS - 1);
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
+    // SAFETY: an array's element is always there, and a bucket has so many words. First the former mark goes, last comes the new one: what is written in
+    // between is nobody's.
+    unsafe {
+        let word = words.add(chosen as usize);
+        word.write_volatile(Mark::NOTHING.0);
+        (*entry).key = *key;
+        (*entry).flow = *flow;
+        word.write_volatile(Mark::of(place, flow).0);
+    }
+    Some(())
+}
+
+/// A confirmed flow that found no room in the table.
+#[inline(always)]
+pub(crate) fn spilled(key: &FlowKey) -> Option<*mut Flow> {
+    let is_any = maps::SPREAD.get(0).is_some_and(|spread| spread.spilled != 0);
+    if is_any { maps::SPILLED.get_ptr_mut(key) } else { None }
+}
+
+/// Keeps a confirmed flow for which there is no room in the table.
+#[inline(never)]
+pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
+    if let Some(spread) = maps::SPREAD.get_ptr_mut(0) {
+        // SAFETY: an array's element is always there; the word is written at once, and the daemon never clears it while a flow is there.
+        unsafe { (&raw mut (*spread).spilled).write_volatile(1) };
+    }
+    maps::SPILLED.insert(key, flow, 0).is_ok()
+}
+
+/// Whether a flow is known.
+#[inline(never)]
+pub(crate) fn knows(key: &FlowKey) -> bool {
+    find(key).is_some() || spilled(key).is_some()
+}
