@@ -185,7 +185,7 @@ fn ip(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction) -> Outc
     let is_particular = !matches!(packet.fragment, Cut::Whole) || packet.marks != 0 || packet.protocol == protocol::IGMP;
     let mut said = if is_particular { Said::from_raw(particular(ctx.skb.skb)) } else { Said::NOTHING };
     if said == Said::NOTHING {
-        said = Said::from_raw(track::track());
+        said = track::track();
     }
     if matches!(packet.fragment, Cut::First(_)) {
         remember_fragment(said.raw());
@@ -212,7 +212,7 @@ fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said:
 #[inline(always)]
 fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {
     if short::leads() != 0 && !read::is_tagged(ctx) {
-        let said = Said::from_raw(track::track());
+        let said = track::track();
         if said.passes()
             && let Some(ways) = short::send(ctx, said)
         {

@@ -147,7 +147,7 @@ fn look_up(set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
 }
 
 /// What a rule set says of an identity, by the longest prefix of the port that it has for it.
-#[inline(never)]
+#[inline(always)]
 fn find(prefixes: u32, set: u32, identity: u32, protocol: u8, port: [u8; 2]) -> Said {
     let mut key = RuleKey { set, identity, port, prefix: 0, protocol };
     for prefix in PREFIXES {

@@ -13,6 +13,9 @@ impl Said {
     /// Nothing is said. (No reason has this number.)
     pub const NOTHING: Self = Self::new(u32::MAX, NO_RULE);
 
+    /// Nothing is said yet, as there is more to look at. (No reason has this number either.)
+    pub const MORE_TO_DO: Self = Self::new(u32::MAX - 1, NO_RULE);
+
     /// A reason's number and a rule's.
     #[inline(always)]
     #[must_use]
@@ -107,7 +110,7 @@ mod tests {
             assert!(!judged || said.done().action() == why.action());
             assert_eq!(Said::because(why).passes(), matches!(why, Why::Forward | Why::AuditPolicy));
         }
-        assert!(!Said::NOTHING.passes());
+        assert!(!Said::NOTHING.passes() && !Said::MORE_TO_DO.passes());
     }
 
     #[test]

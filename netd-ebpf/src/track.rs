@@ -56,16 +56,31 @@ pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) 
     Found::GoesOn(flow, said)
 }
 
-/// What is said of the packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may. A [`Said`].
+/// What is said of the packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may. (Not one function of the object
+/// with those that it calls: their frames would not fit on the stack together.)
+#[inline(always)]
+pub(crate) fn track() -> Said {
+    let said = Said::from_raw(find_known());
+    if said == Said::NOTHING {
+        Said::from_raw(begins())
+    } else if said == Said::MORE_TO_DO {
+        Said::from_raw(look_closer())
+    } else {
+        said
+    }
+}
+
+/// The same of a known flow that goes on; [`Said::NOTHING`] where it is not known, [`Said::MORE_TO_DO`] where there is. A [`Said`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn track() -> u64 {
+extern "C" fn find_known() -> u64 {
     let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    match find(&seen.key, seen, frame.packet.flags, seen.direction()) {
-        Found::GoesOn(_, said) => said.raw(),
-        Found::Known => look_closer(),
-        Found::Nothing => begins(),
-    }
+    let said = match find(&seen.key, seen, frame.packet.flags, seen.direction()) {
+        Found::GoesOn(_, said) => said,
+        Found::Known => Said::MORE_TO_DO,
+        Found::Nothing => Said::NOTHING,
+    };
+    said.raw()
 }
 
 /// What was said of a flow.
