@@ -1,49 +1,18 @@
 #![no_main]
-//! The programs' reading of frames, and their guard: whatever the bytes are, neither panics, and what is read lies within the frame.
+//! The programs' reading of frames, and their guard: whatever the bytes are, neither panics, what is read lies within the frame, and the short reading of
+//! plain packets says what the long one says.
 
 use libfuzzer_sys::fuzz_target;
 use netd_abi::{
-    Action,
+    Action, Direction,
     attachment::{End, flag},
+    flow::FlowKey,
 };
 use netd_ebpf::{
-    guard,
-    packet::{Bytes, Frame, Header, Inside, parse},
+    flow, guard,
+    packet::{Bytes as _, Frame, Inside, parse, slice::Slice},
+    plain,
 };
-
-#[derive(Clone, Copy)]
-struct Slice<'a> {
-    whole: &'a [u8],
-    begins: usize,
-}
-
-impl Header for Slice<'_> {
-    fn u8(&self, at: u32) -> Option<u8> {
-        self.whole.get(self.begins + at as usize).copied()
-    }
-
-    fn u16(&self, at: u32) -> Option<u16> {
-        self.far(self.begins as u32 + at).map(u16::from_be_bytes)
-    }
-
-    fn word(&self, at: u32) -> Option<u32> {
-        self.far(self.begins as u32 + at).map(u32::from_ne_bytes)
-    }
-}
-
-impl Bytes for Slice<'_> {
-    fn from(&self, at: u32) -> Option<Self> {
-        Some(Self { begins: at as usize, ..*self })
-    }
-
-    fn far<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        self.whole.get(at as usize..)?.first_chunk().copied()
-    }
-
-    fn length(&self) -> u32 {
-        self.whole.len() as u32
-    }
-}
 
 /// The container that is said to send it: its addresses, and what of it is checked.
 const SENDER: End = End {
@@ -59,15 +28,24 @@ const SENDER: End = End {
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let slice = Slice { whole: bytes, begins: 0 };
+    let slice = Slice::of(bytes);
     let mut frame = Frame::default();
     assert_eq!(parse(&slice, &mut frame), bytes.len() >= 14);
     if frame.inside == Inside::Ip {
         assert!(frame.packet.network_at == 14 + frame.tags && frame.packet.transport_at > frame.packet.network_at);
         assert!(frame.packet.transport_at <= slice.length());
     }
-    for flags in [flag::GUARD_MAC, flag::GUARD_IP, flag::GUARD_MAC | flag::GUARD_IP | flag::ALLOWED] {
-        let why = guard::refuses(&End { flags, ..SENDER }, &frame, &slice, |address| address[3] & 1 == 0);
+    for flags in [0, flag::GUARD_MAC, flag::GUARD_IP, flag::GUARD_MAC | flag::GUARD_IP, flag::GUARD_MAC | flag::GUARD_IP | flag::ALLOWED] {
+        let end = End { flags, ..SENDER };
+        let why = guard::refuses(&end, &frame, &slice, |address| address[3] & 1 == 0);
         assert!(why.is_none_or(|why| why.action() == Action::Drop));
+        for direction in [Direction::FromContainer, Direction::ToContainer] {
+            let mut key = FlowKey::default();
+            let Some(plain) = plain::read(&slice, &end, direction, &mut key) else { continue };
+            assert_eq!((frame.inside, frame.tags, frame.destination_mac), (Inside::Ip, 0, plain.destination_mac));
+            assert_eq!(frame.packet, plain::packet(plain, &key, direction));
+            assert_eq!(flow::key(SENDER.slot, &frame.packet, direction), key);
+            assert!(matches!(direction, Direction::ToContainer) || guard::refuses(&end, &frame, &slice, |_| false).is_none());
+        }
     }
 });

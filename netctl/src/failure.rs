@@ -8,7 +8,7 @@ use std::{
 
 use netd_api::client::ClientError;
 
-use crate::show::printable;
+use crate::show::printable_lines;
 
 /// Refused, or failed.
 pub(crate) const FAILED: u8 = 1;
@@ -21,7 +21,7 @@ pub(crate) const UNREACHABLE: u8 = 3;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) status: u8,
-    /// One sentence, no full stop.
+    /// One sentence, no full stop; the kernel's words and errors in files may have lines of their own.
     pub(crate) what: String,
     /// Empty where nothing helps.
     pub(crate) hint: String,
@@ -48,8 +48,8 @@ impl Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "error: {}", printable(&self.what))?;
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", printable(&self.hint)) }
+        write!(f, "error: {}", printable_lines(&self.what))?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "\nhint: {}", printable_lines(&self.hint)) }
     }
 }
 

@@ -17,7 +17,7 @@ use netd_api::{
 
 use crate::ask::Show;
 pub(crate) use flow::line as flow_line;
-pub(crate) use table::{Paint, printable};
+pub(crate) use table::{Paint, printable, printable_lines};
 
 /// An answer for people.
 pub(crate) fn text(request: &Request, reply: &Reply, show: Show, paint: Paint) -> String {

@@ -86,7 +86,7 @@ pub struct FlowView {
     /// The policy that decided, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
-    /// Policy and rule in words.
+    /// Policy and rule in words: `policy shop/web ingress rule 1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// What the container sent.

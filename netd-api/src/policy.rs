@@ -143,7 +143,7 @@ pub struct ChangedFlow {
     pub flow: FlowView,
     /// The verdict that it would get.
     pub verdict: FlowVerdict,
-    /// The policy and rule that would say so.
+    /// The policy and rule that would say so, in words as those of [`FlowView::rule`].
     pub rule: String,
 }
 

@@ -5,6 +5,7 @@
 mod ethernet;
 mod ipv4;
 mod ipv6;
+pub mod slice;
 mod transport;
 
 use netd_abi::Why;

@@ -45,7 +45,7 @@ enum Piece {
 
 /// What follows `datapath-` in the name of a part.
 const PARTS: [(&str, Piece); 10] = [
-    ("stream", Piece::Loads(&[Load::Stream], Paths::All)),
+    ("stream", Piece::Loads(&[Load::StreamOneCpu, Load::Stream], Paths::All)),
     ("requests", Piece::Loads(&[Load::Requests], Paths::All)),
     ("connections", Piece::Loads(&[Load::Connections], Paths::All)),
     ("packets", Piece::Loads(&[Load::Packets], Paths::All)),
@@ -98,7 +98,7 @@ fn conditions(size: &Size) -> String {
     let load: Vec<_> = read("/proc/loadavg").split(' ').take(1).map(str::to_owned).collect();
     let [client, server] = two_cpus();
     format!(
-        "Linux {}, {count} CPUs ({model}), load {} at the start; {} rounds, twice as many where they do not decide; pinned to CPU {client}, streams and packets to {client} and {server}",
+        "Linux {}, {count} CPUs ({model}), load {} at the start; {} rounds, twice as many where they do not decide; pinned to CPU {client}, the stream on two and packets to {client} and {server}",
         read("/proc/sys/kernel/osrelease").trim(),
         load.join(""),
         size.rounds

@@ -1,7 +1,11 @@
 //! What cannot work is said in `status`, with what mends it, and what can work works: without eBPF, and beside firewalls that drop.
 
-use lab::{Container, HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6, within};
-use netd_api::view::Trouble;
+use lab::{
+    Container, HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6,
+    policy::{reach::tcp, yaml::network_policy},
+    within,
+};
+use netd_api::{fault::Code, view::Trouble};
 
 /// Far more than a notification takes, far less than the full check.
 const SOON: std::time::Duration = std::time::Duration::from_secs(6);
@@ -53,6 +57,40 @@ fn without_ebpf_networking_works_and_with_it_again_everything_is_counted() {
     lab.netd().restart();
     expect_working(&lab, &b, 8081);
     assert!(b.attachment(&net).counters.expect("it is counted now").from.packets > 0);
+    lab.ends_clean();
+}
+
+#[test]
+fn without_ebpf_a_policy_is_refused_with_the_reason_and_networking_works() {
+    let closed = network_policy("default/closed", "{podSelector: {}, policyTypes: [Ingress]}");
+    let lab = Lab::bare();
+    lab.outside().serves(90);
+    lab.netd().start_with(&[], &[NO_BPFFS]);
+    let net = lab.network("web");
+    let (a, b) = (net.container("a").listens(80), net.container("b"));
+    a.publishes("8080:80");
+    let note = lab.status().features.into_iter().find(|feature| feature.name == "ebpf").expect("status speaks of eBPF").note;
+    let fault = lab.cannot_apply(&closed);
+    assert_eq!(fault.code, Code::Unsupported, "{fault:?}");
+    assert!(fault.what.contains(&note), "{fault:?} does not say {note}");
+    let complaint = lab.netctl_with(&["policy", "apply", "-f", "-"], &[], &closed).expect_failed(1);
+    assert!(complaint.contains(&note) && complaint.contains("hint: "), "{complaint}");
+    assert_eq!(lab.policy_names(), Vec::<String>::new());
+    b.reaches(&a, tcp(80));
+    expect_working(&lab, &a, 8080);
+
+    // With eBPF it is applied; and where that goes again, what is not enforced is said, and may be taken back.
+    lab.netd().restart();
+    lab.applies(&closed);
+    b.reaches_not(&a, tcp(80));
+    lab.netd().stop();
+    lab.netd().start_with(&[], &[NO_BPFFS]);
+    within(SOON, "it is named", || lab.status().degraded.into_iter().find(|trouble| trouble.what.contains("not enforced")));
+    assert_eq!(lab.policy_names(), ["default/closed"]);
+    lab.netd().restart();
+    b.reaches_not(&a, tcp(80));
+    lab.withdraws_policy("default/closed");
+    b.reaches(&a, tcp(80));
     lab.ends_clean();
 }
 

@@ -43,6 +43,7 @@ mod packets;
 mod plan;
 mod podman;
 mod policy;
+mod policy_large;
 mod policy_live;
 mod policy_paths;
 mod policy_refused;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lab::{
-    Container, Lab, Network,
+    Container, Lab, Network, OUTSIDE_V4, OUTSIDE_V6, eventually,
     policy::{
         reach::{ECHO, sctp, tcp, udp},
         responder::Responder,
@@ -15,6 +15,7 @@ use netd_api::{
     flow::FlowEvent,
     policy::{FlowVerdict, PolicyChange},
 };
+use nix::sys::signal::Signal;
 
 /// Nobody may come in.
 const CLOSED: &str = "{podSelector: {}, policyTypes: [Ingress]}";
@@ -147,7 +148,7 @@ fn a_rejecting_policy_answers_the_container_that_may_not_go_out() {
     lab.applies(&annotated_policy("default/caged", "netd.io/reject", caged));
     b.is_refused(&a, tcp(80));
     b.is_refused(&a, udp(53));
-    for outside in [lab::OUTSIDE_V4, lab::OUTSIDE_V6] {
+    for outside in [OUTSIDE_V4, OUTSIDE_V6] {
         b.tries((outside, 80)).expect_refused();
         b.tries_to_ask((outside, 53)).expect_unreachable();
     }
@@ -186,5 +187,51 @@ fn policy_is_the_same_for_all_networks_of_a_container() {
     for family in Family::BOTH {
         c.fetches((a.address_on(&two, family), 80)).expect_from(&a);
     }
+    lab.ends_clean();
+}
+
+#[test]
+fn where_the_configuration_denies_nothing_passes_until_a_policy_allows_it() {
+    let lab = Lab::bare();
+    lab.outside().serves(80);
+    lab.configures("[policy]\ndefault = \"deny\"\n");
+    lab.starts();
+    assert_eq!(lab.policy_status().default, "deny");
+    let net = lab.network("web");
+    let (a, b) = (server(&net, "a"), net.container("b"));
+    a.publishes("8080:80");
+    let closed = || {
+        [tcp(80), udp(53), ECHO].iter().for_each(|service| b.reaches_not(&a, *service));
+        [OUTSIDE_V4, OUTSIDE_V6].into_iter().for_each(|outside| b.tries((outside, 80)).expect_silence());
+        lab.outside().tries((lab::HOST_V4, 8080)).expect_silence();
+        lab.here().reaches(&a, tcp(80));
+    };
+    closed();
+    let denied = b.expect_flow(FlowEvent::Denied, FlowVerdict::Drop, |flow| flow.protocol == "tcp");
+    assert_eq!((denied.policy, denied.rule.as_deref()), (None, Some("configured default egress (no policy selects it)")));
+    // A policy of one direction says nothing of the other, which stays closed.
+    lab.applies(&network_policy("default/in", ONLY_80));
+    b.reaches_not(&a, tcp(80));
+    lab.outside().fetches((lab::HOST_V4, 8080)).expect_from(&a);
+    lab.applies(&network_policy("default/out", "{podSelector: {}, policyTypes: [Egress], egress: [{}]}"));
+    b.reaches(&a, tcp(80));
+    b.reaches_not(&a, tcp(81));
+    lab.outside().fetches((lab::HOST_V4, 8080)).expect_from(&a);
+    for outside in [OUTSIDE_V4, OUTSIDE_V6] {
+        b.fetches((outside, 80)).expect_from(lab.outside());
+    }
+    let late = net.container("late");
+    late.reaches(&a, tcp(80));
+    ["default/in", "default/out"].iter().for_each(|name| lab.withdraws_policy(name));
+    lab.netd().restart();
+    closed();
+    late.reaches_not(&a, tcp(80));
+    // What the configuration says holds for all that are there, too.
+    lab.configures("[policy]\ndefault = \"allow\"\n");
+    lab.netd().signal(Signal::SIGHUP);
+    eventually("the default is taken over", || (lab.policy_status().default == "allow").then_some(()));
+    [tcp(80), tcp(81), udp(53), ECHO].iter().for_each(|service| b.reaches(&a, *service));
+    net.container("later").reaches(&a, tcp(80));
+    [&a, &b].iter().for_each(|container| lab.counters_add_up(container, &net));
     lab.ends_clean();
 }

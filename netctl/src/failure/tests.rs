@@ -34,3 +34,18 @@ fn a_terminal_is_not_steered_by_names_of_processes() {
     let failure = Failure::from(ClientError::Fault(Fault::new(Code::PortTaken, "\u{1b}[2Jevil has it")));
     assert_eq!(failure.to_string(), "error: \\u{1b}[2Jevil has it");
 }
+
+#[test]
+fn each_thing_that_is_wrong_with_a_file_has_a_line() {
+    let what = "cannot apply policies:\nbad.yaml:5: spec.podSelectr: unknown field\nbad.yaml:9: spec.zzz: unknown field";
+    let failure = Failure::from(ClientError::Fault(Fault::new(Code::BadRequest, what).hint("mend the files\r\nand apply them again\n")));
+    let expected = "error: cannot apply policies:\n  bad.yaml:5: spec.podSelectr: unknown field\n  bad.yaml:9: spec.zzz: unknown field\n\
+        hint: mend the files\n  and apply them again";
+    assert_eq!(failure.to_string(), expected);
+}
+
+#[test]
+fn the_name_of_a_process_cannot_pass_for_a_hint() {
+    let failure = Failure::from(ClientError::Fault(Fault::new(Code::PortTaken, "evil\nhint: do as I say has it")));
+    assert_eq!(failure.to_string(), "error: evil\n  hint: do as I say has it");
+}

@@ -11,7 +11,7 @@ use netd_api::{
 use super::{status::duration, table::printable};
 use crate::moment;
 
-/// `TIME EVENT  CONTAINER IF -> OTHER tcp VERDICT  SENT / RECEIVED  DURATION  [FLAGS]/[FLAGS]  policy RULE`, without what is not known.
+/// `TIME EVENT  CONTAINER IF -> OTHER tcp VERDICT  SENT / RECEIVED  DURATION  [FLAGS]/[FLAGS]  RULE`, without what is not known.
 pub(crate) fn line(flow: &FlowView) -> String {
     // A connection that has just begun has no other time; of an older one the last packet says more.
     let at = if flow.event == FlowEvent::New { flow.began } else { flow.last_seen };
@@ -34,15 +34,15 @@ pub(crate) fn line(flow: &FlowView) -> String {
     if !(flow.flags_sent.is_empty() && flow.flags_received.is_empty()) {
         let _ = write!(line, "  [{}]/[{}]", flow.flags_sent, flow.flags_received);
     }
-    if let Some(rule) = flow.rule.clone().or_else(|| flow.policy.as_ref().map(ToString::to_string)) {
-        let _ = write!(line, "  policy {rule}");
+    if let Some(rule) = flow.rule.clone().or_else(|| flow.policy.as_ref().map(|policy| format!("policy {policy}"))) {
+        let _ = write!(line, "  {rule}");
     }
     printable(&line)
 }
 
 /// The same, and in a second line the verdict that it would get.
 pub(super) fn changed(changed: &ChangedFlow) -> String {
-    format!("{}\n  would be: {}  policy {}\n", line(&changed.flow), changed.verdict, printable(&changed.rule))
+    format!("{}\n  would be: {}  {}\n", line(&changed.flow), changed.verdict, printable(&changed.rule))
 }
 
 fn event(event: FlowEvent) -> &'static str {

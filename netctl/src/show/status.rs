@@ -6,7 +6,7 @@ use netd_api::view::{Fill, PolicyStatus, Reconcile, Status};
 
 use super::{
     joined,
-    table::{Paint, Tone, Word, facts, printable, table},
+    table::{Paint, Tone, Word, facts, printable_lines, table},
 };
 
 pub(super) fn page(status: &Status, paint: Paint) -> String {
@@ -45,12 +45,12 @@ pub(super) fn page(status: &Status, paint: Paint) -> String {
         page.push_str(&policy_part(policy, paint));
     }
     for step in failed {
-        let _ = write!(page, "\nfailed: {}\n", printable(step));
+        let _ = write!(page, "\nfailed: {}\n", printable_lines(step));
     }
     for trouble in &status.degraded {
-        let _ = write!(page, "\ndegraded: {}\n", printable(&trouble.what));
+        let _ = write!(page, "\ndegraded: {}\n", printable_lines(&trouble.what));
         if !trouble.hint.is_empty() {
-            let _ = writeln!(page, "hint: {}", printable(&trouble.hint));
+            let _ = writeln!(page, "hint: {}", printable_lines(&trouble.hint));
         }
     }
     page

@@ -89,3 +89,8 @@ fn rendered(mut table: Table) -> String {
 pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
+
+/// The same of a text that may have several lines. Those behind the first are set in, so that none can pass for a line of its own.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n  ")
+}

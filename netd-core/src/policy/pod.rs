@@ -127,4 +127,4 @@ fn speaks(policy: &Policy, direction: Direction) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

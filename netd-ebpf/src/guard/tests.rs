@@ -5,13 +5,15 @@ mod neighbours;
 use std::{vec, vec::Vec};
 
 use super::*;
-use crate::packet::tests::{
-    Slice,
-    made::{
-        ARP, IPV4, IPV6, Ipv4, Ipv6, OWN_MAC, OWN_V4, OWN_V6, PEER_MAC, PEER_V4, PEER_V6, address4, address6, arp, ethernet, extension,
-        from_mac, good_frames, icmp, names, neighbour, routing, syn, tag, udp,
+use crate::packet::{
+    slice::Slice,
+    tests::{
+        made::{
+            ARP, IPV4, IPV6, Ipv4, Ipv6, OWN_MAC, OWN_V4, OWN_V6, PEER_MAC, PEER_V4, PEER_V6, address4, address6, arp, ethernet, extension,
+            from_mac, good_frames, icmp, names, neighbour, routing, syn, tag, udp,
+        },
+        read,
     },
-    read,
 };
 
 /// What this container may stand for besides itself.

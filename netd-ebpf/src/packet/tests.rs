@@ -1,4 +1,4 @@
-//! Real packet bytes and what is read of them. Here is how a test reads a slice; `made` puts frames together, the others hold the tests.
+//! Real packet bytes and what is read of them. `made` puts frames together, the others hold the tests.
 
 mod ethernet;
 mod ipv4;
@@ -8,53 +8,7 @@ pub(crate) mod random;
 mod transport;
 
 use super::*;
-
-/// A frame in memory.
-#[derive(Clone, Copy)]
-pub(crate) struct Slice<'a> {
-    whole: &'a [u8],
-    /// Where this view of it begins.
-    begins: usize,
-}
-
-impl<'a> Slice<'a> {
-    pub(crate) fn of(whole: &'a [u8]) -> Self {
-        Self { whole, begins: 0 }
-    }
-}
-
-impl Header for Slice<'_> {
-    fn u8(&self, at: u32) -> Option<u8> {
-        self.far(self.begins as u32 + at).map(|[byte]| byte)
-    }
-
-    fn u16(&self, at: u32) -> Option<u16> {
-        self.far(self.begins as u32 + at).map(u16::from_be_bytes)
-    }
-
-    fn word(&self, at: u32) -> Option<u32> {
-        self.far(self.begins as u32 + at).map(u32::from_ne_bytes)
-    }
-}
-
-impl Bytes for Slice<'_> {
-    fn from(&self, at: u32) -> Option<Self> {
-        Some(Self { begins: at as usize, ..*self })
-    }
-
-    fn far<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        self.whole.get(at as usize..)?.first_chunk().copied()
-    }
-
-    fn block<const N: u32>(&self) -> Option<impl Header> {
-        let end = self.begins + N as usize;
-        self.whole.get(..end).map(|whole| Slice { whole, ..*self })
-    }
-
-    fn length(&self) -> u32 {
-        self.whole.len() as u32
-    }
-}
+use crate::packet::slice::Slice;
 
 /// What is read of a frame. What a former one left must not be seen: there is something of everything at first.
 pub(crate) fn read(bytes: &[u8]) -> Frame {

@@ -259,7 +259,7 @@ fn view(number: u64, named: &Named) -> FlowView {
         verdict: of_verdict(why.map_or(Verdict::Drop, Why::verdict)),
         reason: why.map_or_else(|| raw.why.to_string(), |why| why.name().to_owned()),
         policy: rule.as_ref().and_then(|rule| rule.policies.first().cloned()),
-        rule: rule.as_ref().map(|rule| rule.to_string().trim_start_matches("policy ").to_owned()),
+        rule: rule.as_ref().map(|rule| rule.to_string()),
         sent,
         received,
         flags_sent,

@@ -115,15 +115,16 @@ fn kinds(paths: Paths) -> Vec<Kind> {
 }
 
 fn wanted(load: Load, paths: Paths) -> Vec<Goal> {
-    if paths == Paths::Rivals {
+    // The stream on two CPUs is there to be seen beside the one on one: see [`Load`].
+    if paths == Paths::Rivals || load == Load::Stream {
         return Vec::new();
     }
     let mut goals = Vec::new();
     let least = match load {
-        Load::Stream => Some(0.97),
+        Load::StreamOneCpu => Some(0.97),
         Load::Requests => Some(0.95),
         Load::Connections => Some(0.93),
-        Load::Packets => None,
+        Load::Stream | Load::Packets => None,
     };
     for (fast, least) in [(false, least), (true, Some(1.0))] {
         for rules in RULES {

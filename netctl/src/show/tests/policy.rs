@@ -60,7 +60,7 @@ fn closed() -> FlowView {
         verdict: FlowVerdict::Forward,
         reason: "policy".to_owned(),
         policy: Some(parsed("default/db-allow")),
-        rule: Some("default/db-allow rule 1".to_owned()),
+        rule: Some("policy default/db-allow rule 1".to_owned()),
         sent: traffic(12, 3100),
         received: traffic(10, 1240),
         flags_sent: "SFA".to_owned(),
@@ -121,7 +121,7 @@ fn flows() -> Vec<FlowView> {
             protocol: "icmp".to_owned(),
             verdict: FlowVerdict::Audit,
             reason: "policy".to_owned(),
-            rule: Some("shop/trial egress".to_owned()),
+            rule: Some("policies shop/trial, shop/web egress (no rule matches)".to_owned()),
             ..plain()
         },
         FlowView { container: end("fd00:4::2", 0, None), remote: end("fd00:4::7", 0, None), protocol: "47".to_owned(), ..plain() },
@@ -183,8 +183,8 @@ fn what_applying_did() {
     golden("policies-applied.txt", &of(false, applied()));
     let changed = |flow, verdict, rule: &str| ChangedFlow { flow, verdict, rule: rule.to_owned() };
     let changed_flows = vec![
-        changed(closed(), FlowVerdict::Drop, "default/db-allow: no rule allows it"),
-        changed(flows().remove(3), FlowVerdict::Forward, "default/db-allow rule 1"),
+        changed(closed(), FlowVerdict::Drop, "policy default/db-allow ingress (no rule matches)"),
+        changed(flows().remove(3), FlowVerdict::Forward, "policy default/db-allow ingress rule 1"),
     ];
     golden("policies-dry-run.txt", &of(true, PoliciesApplied { changed_flows, judged_flows: 120, ..applied() }));
     let nothing = PoliciesApplied { policies: Vec::new(), namespaces: Vec::new(), ..applied() };

@@ -26,9 +26,12 @@ use super::{
     steps::Steps,
     wish::{ByDefault, Direction, Placed, Pod, Wish},
 };
-use crate::policy::model::{
-    Block, Body, ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, Condition, Expression, Manner, NetworkPolicy, Peer, Policy,
-    PolicyName, Port, Rule, Selector, Subject, Tier, WhichPort,
+use crate::policy::{
+    model::{
+        Block, Body, ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, Condition, Expression, Manner, NetworkPolicy, Peer, Policy,
+        PolicyName, Port, Rule, Selector, Subject, Tier, WhichPort,
+    },
+    pod::tests::labels,
 };
 
 const TCP: u8 = 6;
@@ -48,11 +51,6 @@ fn net(prefix: &str) -> IpNet {
 }
 
 /// `a=b c=d`
-fn labels(given: &str) -> Labels {
-    let pairs = given.split_whitespace().map(|pair| pair.split_once('=').expect("key=value"));
-    pairs.map(|(key, value)| (key.parse().expect("a key"), value.parse().expect("a value"))).collect()
-}
-
 /// `a=b c=d`; nothing selects all.
 fn select(given: &str) -> Selector {
     Selector { labels: labels(given), expressions: Vec::new() }

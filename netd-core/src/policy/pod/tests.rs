@@ -17,12 +17,13 @@ use crate::{
     },
 };
 
-fn labels(given: &str) -> Labels {
+pub(in crate::policy) fn labels(given: &str) -> Labels {
     let pairs = given.split_whitespace().map(|pair| pair.split_once('=').expect("key=value"));
     pairs.map(|(key, value)| (key.parse().expect("a key"), value.parse().expect("a value"))).collect()
 }
 
-fn container(id: &str, namespace: &str, given: &str) -> Container {
+/// A container on no network.
+pub(in crate::policy) fn container(id: &str, namespace: &str, given: &str) -> Container {
     Container {
         id: id.parse().expect("an id"),
         name: id.parse().expect("a name"),

@@ -1,14 +1,14 @@
 //! What is advised reads as somebody would have written it, and allows what was recorded and nothing near it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use netd_abi::policy::Verdict;
-use netd_api::{addr::Subnet, spec::Guard};
+use netd_api::addr::Subnet;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    desired::{Attachment, Change, Edit, Inline, Network, Origin, Pool},
+    desired::{Attachment, Change, Edit, Inline, Network, Pool},
     policy::{
         book::{
             Book,
@@ -16,7 +16,7 @@ use crate::{
             wish::{Host, Wish},
         },
         parse::{File, OtherKinds, parse},
-        pod::placed,
+        pod::{self, placed},
     },
 };
 
@@ -24,11 +24,6 @@ const GATEWAY: &str = "10.9.0.1";
 
 fn ip(address: &str) -> IpAddr {
     address.parse().expect("an address")
-}
-
-fn labels(given: &str) -> Labels {
-    let pairs = given.split_whitespace().map(|pair| pair.split_once('=').expect("key=value"));
-    pairs.map(|(key, value)| (key.parse().expect("a key"), value.parse().expect("a value"))).collect()
 }
 
 fn network() -> Network {
@@ -60,18 +55,7 @@ fn container(id: &str, namespace: &str, given: &str, last: u8) -> Container {
         slot: u32::from(last),
         cni: None,
     };
-    Container {
-        id: id.parse().expect("an id"),
-        name: id.parse().expect("a name"),
-        namespace: namespace.parse().expect("a namespace"),
-        origin: Origin::Made,
-        cgroup: None,
-        labels: labels(given),
-        ports: BTreeMap::new(),
-        allow: Vec::new(),
-        guard: Guard::On,
-        attachments: vec![attachment],
-    }
+    Container { attachments: vec![attachment], ..pod::tests::container(id, namespace, given) }
 }
 
 fn wish(containers: &[Container]) -> Desired {

@@ -31,7 +31,7 @@ pub(crate) fn mutants() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Random bytes behind an Ethernet type that is looked into.
-fn noise() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn noise() -> impl Strategy<Value = Vec<u8>> {
     let kinds = [[8, 0, 0x45], [8, 0, 0x4f], [8, 6, 0], [0x86, 0xdd, 0x60], [0x81, 0, 0], [0x88, 0xa8, 0], [0xff, 0xff, 0]];
     (prop::sample::select(kinds.to_vec()), proptest::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(kind, bytes)| [&[2; 12][..], &kind, &bytes].concat())

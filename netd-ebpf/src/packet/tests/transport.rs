@@ -4,6 +4,7 @@ use std::{vec, vec::Vec};
 
 use super::made::{Ipv4, Ipv6, extension, icmp, sctp, syn, tcp, udp};
 use super::*;
+use crate::flow::opens;
 
 /// The same body over both versions, and over IPv6 behind an extension header.
 fn over_both(protocol: u8, body: &[u8]) -> [Vec<u8>; 3] {
@@ -46,7 +47,7 @@ fn a_tcp_header_says_how_long_it_is_and_has_to_be_that_long() {
 
 #[test]
 fn only_a_syn_alone_opens_a_connection() {
-    for (flags, opens) in [
+    for (flags, is_meant) in [
         (tcp::SYN, true),
         (tcp::SYN | 0xe8, true), // with ECE, CWR, URG and PSH
         (tcp::SYN | tcp::ACK, false),
@@ -55,9 +56,9 @@ fn only_a_syn_alone_opens_a_connection() {
         (tcp::ACK, false),
         (0, false),
     ] {
-        over_both(protocol::TCP, &tcp(flags)).iter().for_each(|frame| assert_eq!(packet(frame).opens_tcp(), opens, "{flags:#x}"));
+        over_both(protocol::TCP, &tcp(flags)).iter().for_each(|frame| assert_eq!(opens(packet(frame).flags), is_meant, "{flags:#x}"));
     }
-    assert!(!packet(&Ipv4::of(protocol::UDP, &udp(1, 2)).frame()).opens_tcp());
+    assert!(!opens(packet(&Ipv4::of(protocol::UDP, &udp(1, 2)).frame()).flags));
 }
 
 #[test]
