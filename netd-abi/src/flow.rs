@@ -44,9 +44,12 @@ pub struct Flow {
     pub opener: u8,
     /// TCP flags seen each way (RFC 9293, 3.1: the byte with FIN as its lowest bit).
     pub flags: [u8; 2],
-    /// Index of the host end of the neighbour that the short way leads to; zero: not known, or there is none.
+    /// Index of the host end of the neighbour that the short way leads to, [`NO_NEIGHBOUR`], or zero: not looked for yet.
     pub neighbour: u32,
 }
+
+/// In place of a neighbour's index: the short way leads nowhere.
+pub const NO_NEIGHBOUR: u32 = u32::MAX;
 
 /// What is remembered of a connection that was denied, so that it is told once and then now and then.
 #[repr(C)]
@@ -132,7 +135,7 @@ pub enum EventKind {
     New = 1,
     /// A flow began while the daemon slept and did not look after flows ([`config::SLEEPING`]); nothing else is set.
     Awake = 2,
-    /// The table of confirmed flows is full: the daemon should make room. Nothing else is set.
+    /// There is no room for one more confirmed flow: the daemon should make some. Nothing else is set.
     Full = 3,
 }
 

@@ -201,19 +201,22 @@ mod tests {
     use super::*;
 
     /// Random ones; small ones would spread nothing.
-    const SPREAD: Spread = Spread { spilled: 0, seeds: [
-        0xf2a7_4de4_52e6_b438,
-        0x6513_270e_269e_0d37,
-        0x0c5c_7fd0_a6a3_a450,
-        0xd23f_0824_128b_2f33,
-        0x1818_e811_892f_902b,
-        0x9531_985d_5d9d_c9f8,
-        0xe8e2_5d94_0ed9_0475,
-        0x36f6_75cc_81e7_4ef5,
-        0x1600_a35a_0999_50d8,
-        0x6b0d_549b_6f03_675a,
-        0x3d9c_1724_11e2_0b8f,
-    ] };
+    const SPREAD: Spread = Spread {
+        spilled: 0,
+        seeds: [
+            0xf2a7_4de4_52e6_b438,
+            0x6513_270e_269e_0d37,
+            0x0c5c_7fd0_a6a3_a450,
+            0xd23f_0824_128b_2f33,
+            0x1818_e811_892f_902b,
+            0x9531_985d_5d9d_c9f8,
+            0xe8e2_5d94_0ed9_0475,
+            0x36f6_75cc_81e7_4ef5,
+            0x1600_a35a_0999_50d8,
+            0x6b0d_549b_6f03_675a,
+            0x3d9c_1724_11e2_0b8f,
+        ],
+    };
 
     #[test]
     fn a_mark_gives_back_what_was_put_into_it() {

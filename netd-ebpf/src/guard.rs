@@ -1,6 +1,9 @@
 //! Whether what a container sends is its own to send. Decides on values alone; whether a further address is allowed it asks.
 
-use netd_abi::{Why, attachment::{End, flag}};
+use netd_abi::{
+    Why,
+    attachment::{End, flag},
+};
 
 use crate::packet::{Address, Arp, Bytes, Cut, Far, Frame, Header as _, Inside, Packet, is_v4, mark, protocol, v4, words};
 
@@ -138,13 +141,7 @@ fn refuses_arp(end: &End, arp: &Arp) -> bool {
 
 /// An advertisement speaks for its target, and both messages name a hardware address.
 #[inline(always)]
-fn refuses_discovery(
-    end: &End,
-    packet: &Packet,
-    bytes: &impl Bytes,
-    allowed: &impl Fn(&Address) -> bool,
-    stands_for_others: bool,
-) -> bool {
+fn refuses_discovery(end: &End, packet: &Packet, bytes: &impl Bytes, allowed: &impl Fn(&Address) -> bool, stands_for_others: bool) -> bool {
     let option = match packet.icmp_type {
         nd::REDIRECT => return true,
         nd::ADVERTISEMENT => nd::TARGET,

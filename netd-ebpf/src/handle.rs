@@ -2,10 +2,10 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use netd_abi::counters::reason_key_of;
-use netd_abi::flow::{Config, Fragment, FragmentKey, config};
-use netd_abi::policy::{NO_RULE, NO_SET};
 use netd_abi::attachment::{End, flag};
+use netd_abi::counters::reason_key_of;
+use netd_abi::flow::{Config, Fragment, FragmentKey, NO_NEIGHBOUR, config};
+use netd_abi::policy::{NO_RULE, NO_SET};
 use netd_abi::{Attachment, Counters, Direction, Happened, Why};
 use netd_ebpf::count::counted;
 use netd_ebpf::flow::{key, opener};
@@ -47,7 +47,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     let found = track::find(&seen.key, seen, plain.flags, direction);
     if let Found::GoesOn(flow, said) = found {
         count(end.slot, direction, counted, said);
-        if !is_short(direction, seen.config) {
+        if !is_short(direction, seen.config) || flow.neighbour == NO_NEIGHBOUR {
             return Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) };
         }
         if flow.neighbour != 0 {

@@ -1,9 +1,9 @@
 //! A packet as most are: TCP or UDP, whole, without options or tags, and plainly the container's own where that is checked. It is read with few steps right
 //! into its flow's key; whatever else a frame is, [`crate::packet`] reads it. Never says anything that that would not say, too.
 
+use netd_abi::Direction;
 use netd_abi::attachment::{End, flag};
 use netd_abi::flow::FlowKey;
-use netd_abi::Direction;
 
 use crate::guard;
 use crate::packet::{Address, Bytes, Header, Packet, bytes, is_v4, protocol, v4, words};

@@ -4,9 +4,9 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
-use netd_abi::attachment::{End, NO_PACER, flag};
-use netd_abi::flow::FlowKey;
 use netd_abi::Direction;
+use netd_abi::attachment::{End, NO_PACER, flag};
+use netd_abi::flow::{FlowKey, NO_NEIGHBOUR};
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::packet::{Address, Cut, bytes, words};
@@ -39,19 +39,22 @@ fn turned() -> Option<()> {
     if frame.tags != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
         return None;
     }
-    let ifindex = maps::local(&bytes(packet.destination))?;
-    let to = maps::end(ifindex)?;
-    if !is_neighbour(from, to, frame.destination_mac) {
-        return None;
-    }
+    let neighbour = neighbour(from, &packet.destination, frame.destination_mac);
     if let Some(known) = table::find(&seen.key) {
-        // SAFETY: an array's element is always there. The next packets of the flow are sent the short way by it, after a look at who is there.
-        unsafe { (*known.flow).neighbour = ifindex };
+        // SAFETY: an array's element is always there. The next packets of the flow go by it, after a look at who is there.
+        unsafe { (*known.flow).neighbour = neighbour.map_or(NO_NEIGHBOUR, |to| to.ifindex) };
     }
+    let to = neighbour?;
     seen.key = key(to.slot, packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
-    seen.ifindex = ifindex;
+    seen.ifindex = to.ifindex;
     Some(())
+}
+
+/// The container that has an address, where it is a neighbour.
+#[inline(always)]
+fn neighbour(from: &End, address: &Address, mac: (u16, u32)) -> Option<&'static End> {
+    maps::local(&bytes(*address)).and_then(maps::end).filter(|to| is_neighbour(from, to, mac))
 }
 
 /// Sends the packet to the receiver that [`leads`] has found, and counts it there.

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    socket::{setsockopt, sockopt},
-    time::TimeVal,
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{setsockopt, sockopt},
+        time::TimeVal,
+    },
 };
 
 use crate::{
@@ -33,10 +36,16 @@ impl Wire {
         Self { interface: interface.to_owned(), socket }
     }
 
-    /// Puts a frame on the wire.
+    /// Puts a frame on the wire. A full queue, as of a machine that is busy, is waited for.
     pub fn send(&self, frame: &[u8]) {
-        let sent = nix::unistd::write(&self.socket, frame);
-        sent.unwrap_or_else(|why| panic!("cannot send a frame of {} bytes on {}: {why}", frame.len(), self.interface));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match nix::unistd::write(&self.socket, frame) {
+                Ok(_) => return,
+                Err(Errno::ENOBUFS) if Instant::now() < until => std::thread::yield_now(),
+                Err(why) => panic!("cannot send a frame of {} bytes on {}: {why}", frame.len(), self.interface),
+            }
+        }
     }
 
     /// Waits for a frame that `wanted` recognises.

@@ -18,7 +18,7 @@ use netd_api::{
 
 const ONLY_80: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 80}]}]}";
 /// How many connections are begun and never made.
-const FLOOD: u32 = 20_000;
+const FLOOD: u32 = 100_000;
 
 fn server<'lab>(lab: &'lab Lab, net: &Network<'lab>) -> Container<'lab> {
     lab.new_container("a").on(net).label("app", "server").namespace("shop").made().listens(80).listens(81).listens_udp(53)
@@ -133,7 +133,7 @@ fn floods(flooder: &Container<'_>, a: &Container<'_>, port: u16) {
     let (from_mac, to_mac) = (flooder.mac("eth0"), a.mac("eth0"));
     for number in 0..FLOOD {
         let [_, _, high, low] = number.to_be_bytes();
-        let from = SocketAddr::new([10, 77, 128 + high, low].into(), 1024 + u16::try_from(number % 40_000).unwrap());
+        let from = SocketAddr::new([10, 77, 128 | high, low].into(), 1024 + u16::try_from(number % 60_000).unwrap());
         wire.send(&Frame { from_mac, to_mac, from, to }.syn());
     }
 }

@@ -23,6 +23,7 @@ mod degraded;
 mod drift;
 mod exec;
 mod faults;
+mod flow_table;
 mod flows;
 mod forwarding;
 mod fragments;

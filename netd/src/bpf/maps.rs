@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::attachment::{End, place_of};
+use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::maps::{ATTACHMENTS, CONFIG, COUNTERS, DROPS, ENDS, HAPPENED, REASONS, RULE_HITS, SPILLED};
 use netd_abi::{Attachment, Counters, Direction, Happened, MapSpec, Why};
 

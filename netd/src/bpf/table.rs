@@ -128,6 +128,16 @@ impl<T> Mapped<T> {
         Ok(Self { first: first.cast(), count: bytes / size_of::<T>(), bytes: length })
     }
 
+    /// Memory of the same kind without a map.
+    #[cfg(test)]
+    fn of_nothing(count: usize) -> Self {
+        let bytes = NonZeroUsize::new(count * size_of::<T>()).unwrap();
+        // SAFETY: a new mapping of zeroes at an address that the kernel chooses.
+        let first =
+            unsafe { nix::sys::mman::mmap_anonymous(None, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) };
+        Self { first: first.unwrap().cast(), count, bytes }
+    }
+
     /// A copy of one value, which may be half of one and half of another.
     fn read(&self, at: usize) -> Option<T>
     where
@@ -152,3 +162,6 @@ impl<T> Drop for Mapped<T> {
         let _ = unsafe { munmap(self.first.cast(), self.bytes.get()) };
     }
 }
+
+#[cfg(test)]
+mod tests;

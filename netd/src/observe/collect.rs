@@ -34,9 +34,8 @@ pub(crate) struct Round {
 /// Tells and deletes what is over. Says whether anything is left.
 pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) -> Result<bool, BpfError> {
     let mut is_left = denied(maps, round.clock, told)?;
-    let audited = |key: &FlowKey, flow: &Flow| {
-        is_to_tell(flow, round.audited).then(|| RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock))
-    };
+    let audited =
+        |key: &FlowKey, flow: &Flow| is_to_tell(flow, round.audited).then(|| RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
     let is_over = |key: &FlowKey, stage, flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
     let mut ended = Vec::new();
     maps.flows.walk(

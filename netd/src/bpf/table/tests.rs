@@ -1,0 +1,88 @@
+//! The table as programs write it: what is shown, what is taken out, and what is left alone.
+
+use netd_abi::maps;
+
+use super::*;
+
+fn table() -> FlowTable {
+    let spread =
+        Spread { seeds: std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17)), spilled: 0 };
+    FlowTable {
+        marks: Mapped::of_nothing((MARKS.entries * WAYS) as usize),
+        flows: Mapped::of_nothing(maps::FLOWS.entries as usize),
+        spread,
+    }
+}
+
+fn key(port: u16) -> FlowKey {
+    FlowKey { slot: 3, protocol: 6, local_port: port.to_be_bytes(), ..FlowKey::default() }
+}
+
+/// Writes a flow as a program does, and gives its place.
+fn put(table: &FlowTable, way: u32, key: FlowKey, flow: Flow, confirmed: bool) -> usize {
+    let place = Place::of(&table.spread, &key);
+    let at = (place.bucket * WAYS + way) as usize;
+    // SAFETY: the place is within the table, and nobody else writes.
+    unsafe { table.flows.first.add(at).write(Entry { key, flow, padding: 0 }) };
+    let mark = Mark::of(place, &flow);
+    table.marks.all()[at].store(if confirmed { mark.confirmed() } else { mark }.0, Ordering::Relaxed);
+    at
+}
+
+fn all(table: &FlowTable) -> Vec<(FlowKey, Stage, Flow)> {
+    let mut all = Vec::new();
+    let see = |key: &FlowKey, stage, flow: &Flow| {
+        all.push((*key, stage, *flow));
+        false
+    };
+    table.walk(see, |_, _| panic!("nothing is over"));
+    all.sort_by_key(|(key, ..)| *key);
+    all
+}
+
+#[test]
+fn every_flow_is_shown_with_its_stage_and_counted() {
+    let table = table();
+    assert!(table.is_empty());
+    let flow = Flow { first_ns: 5, last_ns: 7, rule: 9, ..Flow::default() };
+    put(&table, 0, key(80), flow, false);
+    put(&table, 7, key(443), flow, true);
+    assert_eq!(all(&table), [(key(80), Stage::New, flow), (key(443), Stage::Confirmed, flow)]);
+    assert_eq!((table.count(), table.is_empty()), ((2, 1), false));
+}
+
+#[test]
+fn what_is_over_is_taken_out_and_told_and_nothing_else() {
+    let table = table();
+    put(&table, 1, key(80), Flow { last_ns: 1, ..Flow::default() }, false);
+    put(&table, 2, key(443), Flow { last_ns: 2, ..Flow::default() }, true);
+    let mut told = Vec::new();
+    table.walk(|_, _, flow| flow.last_ns == 2, |key, flow| told.push((*key, flow.last_ns)));
+    assert_eq!(told, [(key(443), 2)]);
+    assert_eq!(all(&table).iter().map(|(key, ..)| *key).collect::<Vec<_>>(), [key(80)]);
+}
+
+#[test]
+fn a_flow_that_a_program_marks_meanwhile_stays() {
+    let table = table();
+    let at = put(&table, 0, key(80), Flow::default(), false);
+    let is_over = |key: &FlowKey, _, flow: &Flow| {
+        let mark = Mark::of(Place::of(&table.spread, key), flow).confirmed();
+        table.marks.all()[at].store(mark.0, Ordering::Relaxed);
+        true
+    };
+    table.walk(is_over, |_, _| panic!("a reply has come"));
+    assert_eq!(table.count(), (1, 1));
+}
+
+#[test]
+fn what_the_mark_says_counts_and_a_mark_of_nobody_goes() {
+    let table = table();
+    let at = put(&table, 0, key(80), Flow { rule: 5, verdict: 3, opener: 1, ..Flow::default() }, false);
+    // SAFETY: the place is within the table, and nobody else writes.
+    unsafe { (*table.flows.first.add(at).as_ptr()).flow.rule = 6 };
+    assert_eq!(all(&table)[0].2.rule, 5);
+    // SAFETY: as above.
+    unsafe { (*table.flows.first.add(at).as_ptr()).key = key(81) };
+    assert_eq!((all(&table), table.is_empty()), (Vec::new(), true));
+}

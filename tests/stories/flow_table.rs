@@ -1,0 +1,57 @@
+//! The table of flows where its buckets are full: who was answered stays known, and who was not gives way.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    ops::Range,
+    time::Duration,
+};
+
+use lab::{Container, Lab, policy::yaml::network_policy};
+use netd_api::addr::Family;
+
+/// Only what it asked for itself comes to the client.
+const NOTHING_IN: &str = "{podSelector: {matchLabels: {app: client}}, policyTypes: [Ingress]}";
+/// Each of these ports of the client is a connection, which both containers' programs remember: together nearly as many as the table has places.
+const PORTS: Range<u16> = 20_000..45_000;
+/// One that was not.
+const STRANGE: u16 = 50_000;
+
+fn socket(container: &Container<'_>, port: u16) -> UdpSocket {
+    let at = (container.address(Family::V4), port);
+    let socket = container.net().inside(|| UdpSocket::bind(at)).unwrap_or_else(|why| panic!("{at:?}: {why}"));
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket has a timeout");
+    socket
+}
+
+#[test]
+fn answered_flows_that_find_no_room_in_their_bucket_go_on_as_all_others() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (server, client) = (net.container("server"), lab.new_container("client").on(&net).label("app", "client").made());
+    lab.applies(&network_policy("default/nothing-in", NOTHING_IN));
+    let asked = socket(&server, 53);
+    let to = SocketAddr::new(server.address(Family::V4), 53);
+    let address = client.address(Family::V4);
+    for port in PORTS {
+        let client = socket(&client, port);
+        client.send_to(b"?", to).expect("the server is there");
+        let (_, from) = asked.recv_from(&mut [0; 8]).expect("the question arrives");
+        asked.send_to(b"!", from).expect("the client is there");
+        client.recv(&mut [0; 8]).expect("the answer arrives");
+    }
+    let fill = |name: &str| {
+        let status = lab.policy_status();
+        status.tables.iter().find(|table| table.name == name).unwrap_or_else(|| panic!("no table {name}")).used
+    };
+    assert!(fill("spilled flows") > 100, "so many flows do not all find room in their buckets");
+    assert_eq!(fill("flows") + fill("spilled flows"), 2 * PORTS.len() as u64, "each is known at both ends, and none gave way");
+    assert_eq!(client.counted(&net, "drop_policy"), 0);
+    for port in PORTS {
+        asked.send_to(b"more", (address, port)).expect("the client is there");
+    }
+    assert_eq!(client.counted(&net, "drop_policy"), 0, "the server goes on with every one of them");
+    asked.send_to(b"surprise", (address, STRANGE)).expect("the client is there");
+    client.expect_counted(&net, "drop_policy", 1);
+    lab.counters_add_up(&client, &net);
+    lab.ends_clean();
+}
