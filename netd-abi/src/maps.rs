@@ -71,7 +71,7 @@ pub const FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, Entry>("FLOWS", Ma
 /// What was said of each of them.
 pub const MARKS: MapSpec = map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS);
 /// Confirmed flows that found no room there. Nothing evicts them but the daemon.
-pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 65_536);
+pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 131_072);
 /// What flows are spread with.
 pub const SPREAD: MapSpec = map::<u32, Spread>("SPREAD", MapKind::Array, 1);
 /// What was denied lately.
@@ -127,8 +127,8 @@ pub const MAPS: [MapSpec; 24] = [
     EVENTS,
 ];
 
-/// Kernel memory that all maps take while they are empty, without and for each possible CPU: a host with 2 CPUs spends 31 MiB.
-pub const EMPTY_BUDGET: (u64, u64) = (28 << 20, 5 << 19);
+/// Kernel memory that all maps take while they are empty, without and for each possible CPU: a host with 2 CPUs spends 28 MiB.
+pub const EMPTY_BUDGET: (u64, u64) = (25 << 20, 5 << 19);
 /// What they take at most, when every one is full.
 pub const BUDGET: (u64, u64) = (160 << 20, 5 << 20);
 

@@ -243,7 +243,8 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
     if packet.has(mark::TOO_MANY_HEADERS) {
         return Said::because(wrong(attachment, seen.direction(), Why::DropExtensionHeaders));
     }
-    if packet.has(mark::ICMP_ERROR) && is_related(skb, packet, seen) {
+    // What is about a known flow passes with it: "fragmentation needed" above all.
+    if packet.has(mark::ICMP_ERROR) && is_about(skb) != 0 && table::knows_other() != 0 {
         return Said::FORWARD;
     }
     if packet.marks == 0 {
@@ -318,11 +319,15 @@ pub(crate) extern "C" fn remember_fragment(said: u64) -> u32 {
     u32::from(is_remembered)
 }
 
-/// Whether an ICMP error is about a packet of a known flow, which went the other way: "fragmentation needed" above all.
+/// Leaves the flow that an ICMP error is about in [`Work`], and says whether there is one: its packet went the other way.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn is_related(skb: *mut __sk_buff, packet: &Packet, seen: &Seen) -> bool {
+pub(crate) extern "C" fn is_about(skb: *mut __sk_buff) -> u32 {
+    let Some(Work { frame, seen, other, .. }) = maps::work() else { return 0 };
     let linear = Linear::within(&TcContext::new(skb));
-    inner(&linear, packet).is_some_and(|inner| table::knows(&key(u32::from(seen.key.slot), &inner, seen.direction().reverse())))
+    let Some(inner) = inner(&linear, &frame.packet) else { return 0 };
+    *other = key(u32::from(seen.key.slot), &inner, seen.direction().reverse());
+    1
 }
 
 /// The packet that an ICMP error quotes, as far as a flow's key needs it: at least eight bytes of the transport are there (RFC 792, RFC 4443).

@@ -9,6 +9,7 @@ use netd_abi::table::{Entry, MOST_CONFIRMED, Mark, Place, WAYS};
 use netd_ebpf::said::Said;
 
 use crate::maps;
+use crate::work::Work;
 
 /// A flow that is known.
 #[derive(Clone, Copy)]
@@ -19,13 +20,12 @@ pub(crate) struct Known {
     pub(crate) mark: Mark,
     /// Where the mark is.
     word: *mut u64,
-    place: Place,
+    bucket: u32,
 }
 
 impl Known {
     /// None: its parts are set, as the verifier wants them to be wherever the compiler carries them.
-    pub(crate) const NONE: Self =
-        Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), place: Place { bucket: 0, check: 0 } };
+    pub(crate) const NONE: Self = Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), bucket: 0 };
 
     /// What was said of it.
     #[inline(always)]
@@ -37,14 +37,13 @@ impl Known {
     #[inline(always)]
     pub(crate) fn mark_again(&self) {
         // SAFETY: an array's element is always there.
-        let mark = Mark::of(self.place, unsafe { &*self.flow });
-        self.write(if self.mark.is_confirmed() { mark.confirmed() } else { mark });
+        self.write(self.mark.again(unsafe { &*self.flow }));
     }
 
     /// From now on no new flow takes its place. False where the bucket has enough of such.
     #[inline(always)]
     pub(crate) fn confirm(&self) -> bool {
-        let Some(words) = words_at(self.place) else { return false };
+        let Some(words) = words_at(self.bucket) else { return false };
         let mut confirmed = 0;
         for way in 0..WAYS {
             // SAFETY: a bucket has so many words, and each is read at once.
@@ -55,7 +54,7 @@ impl Known {
             return false;
         }
         // SAFETY: an array's element is always there.
-        self.write(Mark::of(self.place, unsafe { &*self.flow }).confirmed());
+        self.write(self.mark.again(unsafe { &*self.flow }).confirmed());
         true
     }
 
@@ -80,15 +79,15 @@ fn place_of(key: &FlowKey) -> Option<Place> {
 
 /// The marks of a bucket: [`WAYS`] words.
 #[inline(always)]
-fn words_at(place: Place) -> Option<*mut u64> {
-    maps::MARKS.get_ptr_mut(place.bucket).map(|bucket| bucket.cast())
+fn words_at(bucket: u32) -> Option<*mut u64> {
+    maps::MARKS.get_ptr_mut(bucket).map(|bucket| bucket.cast())
 }
 
 /// The flow of this key.
 #[inline(always)]
 pub(crate) fn find(key: &FlowKey) -> Option<Known> {
     let place = place_of(key)?;
-    let words = words_at(place)?;
+    let words = words_at(place.bucket)?;
     let (mut chosen, mut mark) = (0, Mark::NOTHING);
     for way in 0..WAYS {
         // SAFETY: a bucket has so many words, and each is read at once.
@@ -100,10 +99,38 @@ pub(crate) fn find(key: &FlowKey) -> Option<Known> {
     if !mark.is_there() {
         return None;
     }
-    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
-    // SAFETY: an array's element is always there, and a bucket has so many words.
-    let (is_it, flow, word) = unsafe { ((*entry).key == *key, &raw mut (*entry).flow, words.add((chosen & (WAYS - 1)) as usize)) };
-    is_it.then_some(Known { flow, mark, word, place })
+    let mut flow = flow_at(key, place, chosen);
+    if flow.is_none() {
+        // Another flow has the same mark: one of 250,000 has, in a full bucket.
+        chosen = way_of(key, place.bucket, place.check);
+        // SAFETY: as above.
+        mark = Mark(unsafe { words.add((chosen & (WAYS - 1)) as usize).read_volatile() });
+        flow = flow_at(key, place, chosen).filter(|_| mark.is_at(place));
+    }
+    // SAFETY: a bucket has so many words.
+    let word = unsafe { words.add((chosen & (WAYS - 1)) as usize) };
+    flow.map(|flow| Known { flow, mark, word, bucket: place.bucket })
+}
+
+/// The flow at a place, if it has this key.
+#[inline(always)]
+fn flow_at(key: &FlowKey, place: Place, way: u32) -> Option<*mut Flow> {
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + (way & (WAYS - 1)))?;
+    // SAFETY: an array's element is always there.
+    unsafe { ((*entry).key == *key).then_some(&raw mut (*entry).flow) }
+}
+
+/// The way of a bucket that has this key; some way where none has.
+#[inline(never)]
+fn way_of(key: &FlowKey, bucket: u32, check: u32) -> u32 {
+    let place = Place { bucket, check };
+    let mut found = 0;
+    for way in 0..WAYS {
+        if flow_at(key, place, way).is_some() {
+            found = way;
+        }
+    }
+    found
 }
 
 /// Puts a flow in that is not there: at a free way, or in place of the one without a reply that was silent longest.
@@ -117,7 +144,7 @@ pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
 #[inline(always)]
 fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
     let place = place_of(key)?;
-    let words = words_at(place)?;
+    let words = words_at(place.bucket)?;
     let (mut chosen, mut longest) = (0, -1);
     for way in 0..WAYS {
         // SAFETY: a bucket has so many words, and each is read at once.
@@ -168,8 +195,10 @@ pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
     maps::SPILLED.insert(key, flow, 0).is_ok()
 }
 
-/// Whether a flow is known.
+/// Whether the other flow that is in [`Work`] is known.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn knows(key: &FlowKey) -> bool {
-    find(key).is_some() || spilled(key).is_some()
+pub(crate) extern "C" fn knows_other() -> u32 {
+    let Some(Work { other, .. }) = maps::work() else { return 0 };
+    u32::from(find(other).is_some() || spilled(other).is_some())
 }

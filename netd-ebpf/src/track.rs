@@ -151,8 +151,9 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut 
     // Else it gave way a moment ago.
     let is_known = !place.is_null();
     if is_known {
-        // SAFETY: an array's element is always there, one of the hash until the program has ended.
-        *flow = unsafe { *place };
+        // SAFETY: an array's element is always there, one of the hash until the program has ended; neither is this CPU's place to work in. (An assignment would
+        // copy byte by byte, as it has to reckon with one and the same place.)
+        unsafe { ptr::copy_nonoverlapping(place, flow, 1) };
     }
     if known.mark.is_there() {
         // What decides is in the mark: the rest may be another's by now.
@@ -198,7 +199,7 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut 
     }
     let is_reply = said.passes() && direction_of(flow).number() != seen.direction().number();
     // SAFETY: as above.
-    unsafe { *place = *flow };
+    unsafe { ptr::copy_nonoverlapping(flow, place, 1) };
     if known.mark.is_there() {
         if is_reply && !known.mark.is_confirmed() {
             confirm(&seen.key, known, flow);
@@ -215,14 +216,12 @@ fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
     let way = seen.place();
     flow.first_ns = seen.now;
     flow.last_ns = seen.now;
-    flow.counters[way] = seen.counted;
-    flow.counters[1 - way] = Counters::ZERO;
+    flow.counters = if way == 0 { [seen.counted, Counters::ZERO] } else { [Counters::ZERO, seen.counted] };
     flow.epoch = seen.config.epoch;
     flow.rule = said.rule();
     flow.verdict = said.verdict();
     flow.opener = way as u8 | seen.opener;
-    flow.flags[way] = packet.flags;
-    flow.flags[1 - way] = 0;
+    flow.flags = if way == 0 { [packet.flags, 0] } else { [0, packet.flags] };
     flow.neighbour = 0;
     table::begin(&seen.key, flow);
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {

@@ -17,7 +17,7 @@ pub(crate) struct Work {
     pub(crate) frame: Frame,
     /// The packet as part of a flow.
     pub(crate) seen: Seen,
-    /// The flow of the receiver, where the packet goes the short way to it.
+    /// Another flow that it has to do with: the receiver's, where it goes the short way to it; the one that an ICMP error is about.
     pub(crate) other: FlowKey,
     /// What is noted of a connection through a published port.
     pub(crate) judged: (JudgedKey, Judged),
