@@ -258,8 +258,14 @@ impl<K: Kernel> Reconciler<K> {
         if self.policing.book.is_some() || !wanted {
             return Vec::new();
         }
-        let what = format!("{} policies are not enforced: no eBPF program runs", self.desired.policies().len());
-        vec![Trouble { what, hint: "see the feature ebpf above; until then everything passes".to_owned() }]
+        let which = match self.desired.policies().len() {
+            0 => "the default `deny` is".to_owned(),
+            1 => "1 policy is".to_owned(),
+            many => format!("{many} policies are"),
+        };
+        let what = format!("{which} not enforced: this netd runs no eBPF program");
+        let hint = "see the feature ebpf above; until then everything passes but what programs of a former netd may still deny";
+        vec![Trouble { what, hint: hint.to_owned() }]
     }
 }
 

@@ -108,7 +108,7 @@ fn a_record_that_comes_late_has_the_name_of_who_went_also_when_its_number_is_som
 fn the_rule_that_decided_is_named_in_whole_words() {
     let (_stage, mut daemon, slot) = stage();
     let book = daemon.policing.book.as_ref().unwrap();
-    let rules: Vec<u32> = book.rules().iter().map(|(number, _)| *number).collect();
+    let rules: Vec<u32> = book.rules().keys().copied().collect();
     let by = |rule| RawFlow { rule, ..incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward) };
     daemon.record_flows(rules.into_iter().chain([NO_RULE]).map(by).collect(), 0);
     let mut said: Vec<_> = flows(&mut daemon, FlowQuery::default()).flows.into_iter().map(|flow| flow.rule).collect();
