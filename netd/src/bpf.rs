@@ -263,6 +263,7 @@ impl Bpf {
                 )
             })?;
         }
+        path.pins.remove_older_maps()?;
         path.pins.remove_older_programs()
     }
 

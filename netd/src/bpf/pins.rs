@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo, MapType};
-use netd_abi::{Direction, MapKind, MapSpec};
+use netd_abi::{Direction, MapKind, MapSpec, maps};
 
 use super::{BpfError, object};
 
@@ -113,6 +113,14 @@ impl Pins {
         Ok(())
     }
 
+    /// Removes the pins of maps of other layouts, and of such as there are none any more, but for those that count: what they hold is added to today's.
+    pub(crate) fn remove_older_maps(&self) -> Result<(), BpfError> {
+        let is_kept = |path: &PathBuf| {
+            netd_abi::MAPS.iter().any(|spec| *path == self.map(spec)) || TAKEN_OVER.iter().any(|spec| starts_with(path, &prefix(spec)))
+        };
+        self.all()?.iter().filter(|path| is_map(path) && !is_kept(path)).try_for_each(|path| remove(path))
+    }
+
     /// Whether the directory is there.
     pub(crate) fn are_there(&self) -> bool {
         self.dir.exists()
@@ -138,6 +146,16 @@ impl Pins {
             entries => entries.map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect(),
         }
     }
+}
+
+/// Maps of which older layouts are still read.
+const TAKEN_OVER: [MapSpec; 4] = [maps::ATTACHMENTS, maps::COUNTERS, maps::DROPS, maps::RULE_HITS];
+
+/// Whether a pin has the name of a map: capitals, and the layout.
+fn is_map(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let layout = name.split_once("_v").map(|(name, layout)| (name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), layout));
+    layout.is_some_and(|(is_name, layout)| is_name && layout.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
 /// Removes a pin. What it pinned goes with its last user.
@@ -191,6 +209,13 @@ mod tests {
         assert_eq!(older, [dir.path().join("COUNTERS_v0"), dir.path().join("COUNTERS_v1_was_7")]);
         pins.remove_older_programs().unwrap();
         assert!(!dir.path().join("from_container_0").exists());
+        let today = pins.map(&maps::FLOWS);
+        fs::write(&today, []).unwrap();
+        let gone = ["FLOWS_v0", "FLOWS_v2_was_9", "NEW_FLOWS_v2"].map(|name| dir.path().join(name));
+        gone.iter().for_each(|path| fs::write(path, []).unwrap());
+        pins.remove_older_maps().unwrap();
+        assert!(gone.iter().all(|path| !path.exists()) && today.exists());
+        assert_eq!(pins.older(&maps::COUNTERS).unwrap(), older, "they still count");
         pins.remove_all().unwrap();
         assert!(!dir.path().exists());
     }
