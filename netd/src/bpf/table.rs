@@ -2,8 +2,9 @@
 //! what is over.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::marker::PhantomData;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -30,14 +31,19 @@ pub(crate) enum Stage {
 /// All flows but those that were spilled.
 pub(crate) struct FlowTable {
     marks: Mapped<AtomicU64>,
-    flows: Mapped<Entry>,
+    /// In this process's memory only while it is walked through: they are four megabytes.
+    flows: Values<Entry>,
     spread: Spread,
 }
 
 impl FlowTable {
     /// The one pinned here. What flows are spread with is chosen where it was not yet.
     pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
-        Ok(Self { marks: Mapped::open(&pins.map(&MARKS))?, flows: Mapped::open(&pins.map(&FLOWS))?, spread: spread(&pins.map(&SPREAD))? })
+        Ok(Self {
+            marks: Values::open(&pins.map(&MARKS))?.mapped()?,
+            flows: Values::open(&pins.map(&FLOWS))?,
+            spread: spread(&pins.map(&SPREAD))?,
+        })
     }
 
     /// How many flows there are, and how many of them are confirmed.
@@ -52,32 +58,41 @@ impl FlowTable {
     }
 
     /// Shows every flow, and takes those out that the first visitor says are over. Shows each of those to the second one.
-    pub(crate) fn walk(&self, mut is_over: impl FnMut(&FlowKey, Stage, &Flow) -> bool, mut over: impl FnMut(&FlowKey, &Flow)) {
+    pub(crate) fn walk(
+        &self,
+        mut is_over: impl FnMut(&FlowKey, Stage, &Flow) -> bool,
+        mut over: impl FnMut(&FlowKey, &Flow),
+    ) -> Result<(), BpfError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let flows = self.flows.mapped()?;
         for (at, word) in self.marks.all().iter().enumerate() {
             let seen = word.load(Ordering::Acquire);
             let mark = Mark(seen);
-            let Some((key, flow)) = self.flow_of(at, mark) else { continue };
+            let Some((key, flow)) = self.flow_of(&flows, at, mark) else { continue };
             let stage = if mark.is_confirmed() { Stage::Confirmed } else { Stage::New };
             // A mark that a program has set meanwhile is another flow's, or says that there is more to this one.
             if is_over(&key, stage, &flow) && word.compare_exchange(seen, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 over(&key, &flow);
             }
         }
+        Ok(())
     }
 
     /// The flow that has this mark; none where it is being written. A mark that is no flow's, as two CPUs have written one place at the same moment, is taken out
     /// where the place stays so.
-    fn flow_of(&self, at: usize, mark: Mark) -> Option<(FlowKey, Flow)> {
+    fn flow_of(&self, flows: &Mapped<Entry>, at: usize, mark: Mark) -> Option<(FlowKey, Flow)> {
         if !mark.is_there() {
             return None;
         }
-        let Entry { key, mut flow, .. } = self.flows.read(at)?;
+        let Entry { key, mut flow, .. } = flows.read(at)?;
         fence(Ordering::Acquire);
         // What decides is in the mark.
         (flow.rule, flow.verdict, flow.opener) = (mark.rule(), mark.verdict(), mark.opener());
         let place = Place::of(&self.spread, &key);
         let is_its_own = mark.is_at(place) && place.bucket as usize == at / WAYS as usize;
-        if !is_its_own && self.flows.read(at).is_some_and(|again| again.key == key) {
+        if !is_its_own && flows.read(at).is_some_and(|again| again.key == key) {
             let _ = self.marks.all()[at].compare_exchange(mark.0, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed);
         }
         is_its_own.then_some((key, flow))
@@ -98,7 +113,37 @@ fn spread(path: &Path) -> Result<Spread, BpfError> {
     Ok(spread)
 }
 
-/// A map's values (BPF_F_MMAPABLE) as a slice of `T`, which others write to at any time.
+/// A map whose values can be had in this process's memory (BPF_F_MMAPABLE), each a `T`.
+struct Values<T> {
+    fd: OwnedFd,
+    name: String,
+    bytes: NonZeroUsize,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T> Values<T> {
+    fn open(path: &Path) -> Result<Self, BpfError> {
+        let name = path.display().to_string();
+        let failed = |cause: Cause| BpfError::new(format!("open the map pinned at {name}"), cause);
+        let data = MapData::from_pin(path).map_err(|error| failed(error.into()))?;
+        let info = data.info().map_err(|error| failed(error.into()))?;
+        // Values lie side by side: their size is a multiple of eight (kernel/bpf/arraymap.c).
+        let bytes = info.value_size() as usize * info.max_entries() as usize;
+        let fits = info.value_size().is_multiple_of(8) && bytes.is_multiple_of(size_of::<T>());
+        let Some(bytes) = NonZeroUsize::new(bytes).filter(|_| fits) else { return Err(failed(Cause::UnknownLayout)) };
+        let fd = data.fd().as_fd().try_clone_to_owned().map_err(|error| failed(error.into()))?;
+        Ok(Self { fd, name, bytes, types: PhantomData })
+    }
+
+    fn mapped(&self) -> Result<Mapped<T>, BpfError> {
+        // SAFETY: a new mapping of a map's values at an address that the kernel chooses; it stays until it is dropped.
+        let first = unsafe { mmap(None, self.bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &self.fd, 0) };
+        let first = first.map_err(|errno| BpfError::new(format!("map the values of {}", self.name), std::io::Error::from(errno).into()))?;
+        Ok(Mapped { first: first.cast(), count: self.bytes.get() / size_of::<T>(), bytes: self.bytes })
+    }
+}
+
+/// Its values in memory, to which others write at any time.
 struct Mapped<T> {
     first: NonNull<T>,
     count: usize,
@@ -112,32 +157,6 @@ unsafe impl<T> Send for Mapped<T> {}
 unsafe impl<T> Sync for Mapped<T> {}
 
 impl<T> Mapped<T> {
-    fn open(path: &Path) -> Result<Self, BpfError> {
-        let failed = |cause: Cause| BpfError::new(format!("map the values of the map pinned at {}", path.display()), cause);
-        let data = MapData::from_pin(path).map_err(|error| failed(error.into()))?;
-        let info = data.info().map_err(|error| failed(error.into()))?;
-        // Values lie side by side: their size is a multiple of eight (kernel/bpf/arraymap.c).
-        let bytes = info.value_size() as usize * info.max_entries() as usize;
-        if !info.value_size().is_multiple_of(8) || !bytes.is_multiple_of(size_of::<T>()) {
-            return Err(failed(Cause::UnknownLayout));
-        }
-        let Some(length) = NonZeroUsize::new(bytes) else { return Err(failed(Cause::UnknownLayout)) };
-        // SAFETY: a new mapping of a map's values at an address that the kernel chooses; it stays until it is dropped.
-        let first = unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, data.fd().as_fd(), 0) };
-        let first = first.map_err(|errno| failed(std::io::Error::from(errno).into()))?;
-        Ok(Self { first: first.cast(), count: bytes / size_of::<T>(), bytes: length })
-    }
-
-    /// Memory of the same kind without a map.
-    #[cfg(test)]
-    fn of_nothing(count: usize) -> Self {
-        let bytes = NonZeroUsize::new(count * size_of::<T>()).unwrap();
-        // SAFETY: a new mapping of zeroes at an address that the kernel chooses.
-        let first =
-            unsafe { nix::sys::mman::mmap_anonymous(None, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED) };
-        Self { first: first.unwrap().cast(), count, bytes }
-    }
-
     /// A copy of one value, which may be half of one and half of another.
     fn read(&self, at: usize) -> Option<T>
     where

@@ -46,7 +46,7 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
             is_over
         },
         |key, flow| ended.push(closed(key, flow, round.clock)),
-    );
+    )?;
     told.append(&mut ended);
     maps.spilled.walk(|key, flow| {
         told.extend(audited(key, flow));
@@ -87,7 +87,7 @@ pub(crate) fn open(maps: &FlowMaps, clock: Clock) -> Result<Vec<RawFlow>, BpfErr
         flows.insert(*key, *flow);
         false
     };
-    maps.flows.walk(see, |_, _| {});
+    maps.flows.walk(see, |_, _| {})?;
     maps.spilled.walk(|key, flow| {
         flows.insert(*key, *flow);
         Ok(())
@@ -115,7 +115,7 @@ pub(crate) fn denied(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> 
 pub(crate) fn forget(maps: &FlowMaps, slots: &HashMap<u32, u64>, clock: Clock, told: &mut Vec<RawFlow>) -> Result<(), BpfError> {
     let is_gone = |slot: u32, since_ns: u64| slots.get(&slot).is_some_and(|until_ns| since_ns <= *until_ns);
     let is_gone_flow = |key: &FlowKey, flow: &Flow| is_gone(u32::from(key.slot), flow.first_ns);
-    maps.flows.walk(|key, _, flow| is_gone_flow(key, flow), |key, flow| told.push(closed(key, flow, clock)));
+    maps.flows.walk(|key, _, flow| is_gone_flow(key, flow), |key, flow| told.push(closed(key, flow, clock)))?;
     maps.spilled.walk(|key, flow| {
         if is_gone_flow(key, flow) { end_spilled(maps, key, |flow| is_gone_flow(key, flow), clock, told) } else { Ok(()) }
     })?;

@@ -7,11 +7,14 @@ use super::*;
 fn table() -> FlowTable {
     let spread =
         Spread { seeds: std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17)), spilled: 0 };
-    FlowTable {
-        marks: Mapped::of_nothing((MARKS.entries * WAYS) as usize),
-        flows: Mapped::of_nothing(maps::FLOWS.entries as usize),
-        spread,
-    }
+    FlowTable { marks: values((MARKS.entries * WAYS) as usize).mapped().unwrap(), flows: values(maps::FLOWS.entries as usize), spread }
+}
+
+/// Memory of the same kind without a map.
+fn values<T>(count: usize) -> Values<T> {
+    let (file, bytes) = (tempfile::tempfile().unwrap(), count * size_of::<T>());
+    file.set_len(bytes as u64).unwrap();
+    Values { fd: file.into(), name: "a file".to_owned(), bytes: NonZeroUsize::new(bytes).unwrap(), types: PhantomData }
 }
 
 fn key(port: u16) -> FlowKey {
@@ -23,7 +26,7 @@ fn put(table: &FlowTable, way: u32, key: FlowKey, flow: Flow, confirmed: bool) -
     let place = Place::of(&table.spread, &key);
     let at = (place.bucket * WAYS + way) as usize;
     // SAFETY: the place is within the table, and nobody else writes.
-    unsafe { table.flows.first.add(at).write(Entry { key, flow, padding: 0 }) };
+    unsafe { table.flows.mapped().unwrap().first.add(at).write(Entry { key, flow, padding: 0 }) };
     let mark = Mark::of(place, &flow);
     table.marks.all()[at].store(if confirmed { mark.confirmed() } else { mark }.0, Ordering::Relaxed);
     at
@@ -35,7 +38,7 @@ fn all(table: &FlowTable) -> Vec<(FlowKey, Stage, Flow)> {
         all.push((*key, stage, *flow));
         false
     };
-    table.walk(see, |_, _| panic!("nothing is over"));
+    table.walk(see, |_, _| panic!("nothing is over")).unwrap();
     all.sort_by_key(|(key, ..)| *key);
     all
 }
@@ -57,7 +60,7 @@ fn what_is_over_is_taken_out_and_told_and_nothing_else() {
     put(&table, 1, key(80), Flow { last_ns: 1, ..Flow::default() }, false);
     put(&table, 2, key(443), Flow { last_ns: 2, ..Flow::default() }, true);
     let mut told = Vec::new();
-    table.walk(|_, _, flow| flow.last_ns == 2, |key, flow| told.push((*key, flow.last_ns)));
+    table.walk(|_, _, flow| flow.last_ns == 2, |key, flow| told.push((*key, flow.last_ns))).unwrap();
     assert_eq!(told, [(key(443), 2)]);
     assert_eq!(all(&table).iter().map(|(key, ..)| *key).collect::<Vec<_>>(), [key(80)]);
 }
@@ -71,7 +74,7 @@ fn a_flow_that_a_program_marks_meanwhile_stays() {
         table.marks.all()[at].store(mark.0, Ordering::Relaxed);
         true
     };
-    table.walk(is_over, |_, _| panic!("a reply has come"));
+    table.walk(is_over, |_, _| panic!("a reply has come")).unwrap();
     assert_eq!(table.count(), (1, 1));
 }
 
@@ -80,9 +83,9 @@ fn what_the_mark_says_counts_and_a_mark_of_nobody_goes() {
     let table = table();
     let at = put(&table, 0, key(80), Flow { rule: 5, verdict: 3, opener: 1, ..Flow::default() }, false);
     // SAFETY: the place is within the table, and nobody else writes.
-    unsafe { (*table.flows.first.add(at).as_ptr()).flow.rule = 6 };
+    unsafe { (*table.flows.mapped().unwrap().first.add(at).as_ptr()).flow.rule = 6 };
     assert_eq!(all(&table)[0].2.rule, 5);
     // SAFETY: as above.
-    unsafe { (*table.flows.first.add(at).as_ptr()).key = key(81) };
+    unsafe { (*table.flows.mapped().unwrap().first.add(at).as_ptr()).key = key(81) };
     assert_eq!((all(&table), table.is_empty()), (Vec::new(), true));
 }
