@@ -60,19 +60,6 @@ pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Ad
     (end.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
 }
 
-/// Whether a frame is plainly the container's own, so that nothing has to be looked up or read further: most are.
-#[inline(always)]
-#[must_use]
-pub fn is_plain(end: &End, frame: &Frame) -> bool {
-    let packet = &frame.packet;
-    let is_plain = packet.protocol == protocol::TCP || packet.protocol == protocol::UDP && !is_service(packet.source_port);
-    matches!(frame.inside, Inside::Ip)
-        && is_plain
-        && !packet.has(mark::SOURCE_ROUTE)
-        && frame.source_mac == mac(end)
-        && is_own(end, &packet.source)
-}
-
 /// Whether a service that only the host gives sends from this UDP port: DHCP (RFC 2131, 4.1), DHCPv6 (RFC 8415, 7.2).
 #[inline(always)]
 #[must_use]
