@@ -28,6 +28,16 @@ impl Counters {
             segments: self.segments.wrapping_add(other.segments),
         }
     }
+
+    /// The same packets so many times: none with 0.
+    #[must_use]
+    pub const fn times(self, number: u64) -> Self {
+        Self {
+            packets: self.packets.wrapping_mul(number),
+            bytes: self.bytes.wrapping_mul(number),
+            segments: self.segments.wrapping_mul(number),
+        }
+    }
 }
 
 // SAFETY: repr(C), integers only and no padding (asserted above), so that every byte pattern is a value and every byte is set.

@@ -96,11 +96,13 @@ pub const PUBLISHED: MapSpec = map::<PublishedKey, PublishedValue>("PUBLISHED", 
 pub const JUDGED: MapSpec = map::<JudgedKey, Judged>("JUDGED", MapKind::LruHash, 8_192);
 /// What holds for all programs.
 pub const CONFIG: MapSpec = map::<u32, Config>("CONFIG", MapKind::Array, 1);
+/// Goes up whenever something has changed that policy is judged by: what was said before it did holds no longer.
+pub const REVISION: MapSpec = map::<u32, u64>("REVISION", MapKind::Mapped, 1);
 /// Records for the daemon.
 pub const EVENTS: MapSpec = MapSpec { name: "EVENTS", version: 2, kind: MapKind::Ring, key: 0, value: 0, entries: 1 << 20 };
 
 /// Every map of the programs.
-pub const MAPS: [MapSpec; 24] = [
+pub const MAPS: [MapSpec; 25] = [
     ATTACHMENTS,
     ENDS,
     COUNTERS,
@@ -124,6 +126,7 @@ pub const MAPS: [MapSpec; 24] = [
     PUBLISHED,
     JUDGED,
     CONFIG,
+    REVISION,
     EVENTS,
 ];
 

@@ -127,6 +127,13 @@ impl Mark {
         Self(Self::of(Place { bucket: 0, check: 0 }, flow).0 | kept)
     }
 
+    /// The same, of a flow that was seen again.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seen(self, now_ns: u64) -> Self {
+        Self(self.0 & !(mask(AGE) << AGE.0) | Self::put(AGE, age_of(now_ns) as u64))
+    }
+
     /// The same, of a flow of which a reply was seen.
     #[inline(always)]
     #[must_use]
@@ -237,6 +244,7 @@ mod tests {
         assert!(!mark.is_confirmed() && mark.confirmed().is_confirmed() && mark.confirmed().is_at(place));
         assert!(mark.is_of(0x1_2345) && !mark.is_of(0x1_2346));
         assert_eq!((mark.idle(70 << 30), mark.idle(75 << 30)), (0, 5));
+        assert_eq!(mark.seen(75 << 30), Mark::of(place, &Flow { last_ns: 75 << 30, ..flow }));
         assert!(!Mark::NOTHING.is_there() && !Mark::NOTHING.is_at(Place { bucket: 0, check: 0 }));
     }
 

@@ -253,7 +253,7 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
     // Neither an error nor a source route begins a flow.
     seen.asks(seen.direction());
     seen.opener = if seen.from_host { opener::HOST } else { 0 };
-    judge(attachment, seen)
+    judge(seen)
 }
 
 /// Counts and tells what does not pass, and answers it where a policy says so.

@@ -6,6 +6,7 @@ use netd_abi::policy::{ANYBODY, NO_SET, PREFIXES, RuleKey};
 use netd_abi::{Direction, Why};
 use netd_ebpf::flow::{leading, opener, policy_port};
 use netd_ebpf::packet::{bytes, is_v4, words};
+use netd_ebpf::recent::Question;
 use netd_ebpf::said::Said;
 
 use crate::maps;
@@ -16,52 +17,97 @@ const JUDGED_NS: u64 = 2_000_000_000;
 /// DNS (RFC 1035, 4.2).
 const DNS: [u8; 2] = 53_u16.to_be_bytes();
 
-/// What policy says of the flow that is asked about.
+/// What policy says of the flow that is asked about in [`Work`].
+#[inline(always)]
+pub(crate) fn judge(seen: &mut Seen) -> Said {
+    let needs_no_policy = match seen.asked() {
+        Direction::FromContainer => seen.config.flags & config::POLICY == 0,
+        Direction::ToContainer => seen.opener & (opener::HOST | opener::JUDGED) != 0,
+    };
+    if needs_no_policy {
+        return Said::FORWARD;
+    }
+    // Before anything else is read: what changes meanwhile is not remembered as what holds then.
+    let Some(revision) = maps::revision() else { return Said::because(Why::DropPolicy) };
+    let question = Question::of(&seen.key, seen.asked());
+    let Some(recent) = maps::recent(&question) else { return Said::because(Why::DropPolicy) };
+    let said = recent.answers(&question, revision).unwrap_or_else(|| {
+        let said = Said::from_raw(weigh());
+        recent.remember(&question, revision, said);
+        said
+    });
+    if said == Said::MORE_TO_DO { Said::from_raw(weigh_by_host()) } else { said }
+}
+
+/// What the maps say of the flow that is asked about, where that depends on nothing but the [`Question`]; else [`Said::MORE_TO_DO`]. A [`Said`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn judge(attachment: &Attachment, seen: &mut Seen) -> Said {
-    let sends = matches!(seen.asked(), Direction::FromContainer);
-    let mut target = None;
-    let (set, remote, port);
-    if sends {
-        if seen.config.flags & config::POLICY == 0 {
-            return Said::FORWARD;
-        }
-        target = published(&seen.key);
-        (remote, port) = target.map_or((&seen.key.remote, seen.key.remote_port), |target| (&target.address, target.port));
-        set = attachment.egress;
-    } else {
-        if attachment.ingress == NO_SET || seen.opener & (opener::HOST | opener::JUDGED) != 0 {
-            return Said::FORWARD;
-        }
-        if maps::is_host(&seen.key.remote) && was_judged(&seen.key, seen.now) {
+extern "C" fn weigh() -> u64 {
+    let Some(Work { seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    let key = &seen.key;
+    let said = match seen.asked() {
+        Direction::FromContainer if published(key).is_some() => Said::MORE_TO_DO,
+        Direction::FromContainer => ask_to_send(attachment, key.protocol, &key.remote, key.remote_port),
+        Direction::ToContainer if attachment.ingress != NO_SET && maps::is_host(&key.remote) => Said::MORE_TO_DO,
+        Direction::ToContainer => ask_to_receive(attachment, key.protocol, &key.remote, key.local_port),
+    };
+    said.raw()
+}
+
+/// What is said of a connection to a published port, and of what comes under the host's address. A [`Said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn weigh_by_host() -> u64 {
+    let Some(Work { seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    let said = match seen.asked() {
+        Direction::FromContainer => to_published(attachment, &seen.key, seen.now),
+        Direction::ToContainer if was_judged(&seen.key, seen.now) => {
             seen.opener |= opener::JUDGED;
-            return Said::FORWARD;
+            Said::FORWARD
         }
-        (remote, port) = (&seen.key.remote, seen.key.local_port);
-        set = attachment.ingress;
+        Direction::ToContainer => ask_to_receive(attachment, seen.key.protocol, &seen.key.remote, seen.key.local_port),
+    };
+    said.raw()
+}
+
+/// Whether a container may send to a port.
+#[inline(always)]
+fn ask_to_send(attachment: &Attachment, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
+    if attachment.egress == NO_SET {
+        return Said::FORWARD;
     }
-    let mut said = Said::FORWARD;
-    if set != NO_SET {
-        let owner = maps::owner(attachment.generation, remote);
-        let is_dns = sends && owner.dns != 0 && port == DNS;
-        let (protocol, port) = policy_port(seen.key.protocol, port);
-        said = ask(set, if is_dns { owner.dns } else { owner.identity }, protocol, port);
+    let owner = maps::owner(attachment.generation, remote);
+    let (protocol, port) = policy_port(protocol, port);
+    ask(attachment.egress, if owner.dns != 0 && port == DNS { owner.dns } else { owner.identity }, protocol, port)
+}
+
+/// Whether it may be sent to at a port of its own.
+#[inline(always)]
+fn ask_to_receive(attachment: &Attachment, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
+    if attachment.ingress == NO_SET {
+        return Said::FORWARD;
     }
-    match target {
-        Some(target) if said.passes() => through_published(&seen.key, target, said, seen.now),
-        _ => said,
-    }
+    let owner = maps::owner(attachment.generation, remote);
+    let (protocol, port) = policy_port(protocol, port);
+    ask(attachment.ingress, owner.identity, protocol, port)
+}
+
+/// What is said of a connection to a published port: by the sender's rules, and by its target's.
+#[inline(always)]
+fn to_published(attachment: &Attachment, key: &FlowKey, now: u64) -> Said {
+    // Else it was withdrawn a moment ago.
+    let Some(target) = published(key) else { return ask_to_send(attachment, key.protocol, &key.remote, key.remote_port) };
+    let said = ask_to_send(attachment, key.protocol, &target.address, target.port);
+    if said.passes() { through_published(key, target, said, now) } else { said }
 }
 
 /// What the target's ingress rules say of a connection to its published port: it may see another source address, and then could not tell.
 #[inline(never)]
 fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u64) -> Said {
     let Some(other) = maps::local(&target.address).and_then(maps::attachment) else { return said };
-    let mut of_target = Said::FORWARD;
-    if other.ingress != NO_SET {
-        let client = maps::owner(other.generation, &key.local).identity;
-        of_target = ask(other.ingress, client, key.protocol, target.port);
-    }
+    let of_target = ask_to_receive(other, key.protocol, &key.local, target.port);
     if !of_target.passes() {
         return of_target;
     }

@@ -11,5 +11,6 @@ pub mod flow;
 pub mod guard;
 pub mod packet;
 pub mod plain;
+pub mod recent;
 pub mod said;
 pub mod verdict;

@@ -10,6 +10,7 @@ use netd_abi::policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue};
 use netd_abi::table::{Bucket, Entry, Spread};
 use netd_abi::{Attachment, Counters, Happened, maps};
 use netd_ebpf::packet::{Address, bytes};
+use netd_ebpf::recent::{self, Question, Recent};
 
 use crate::work::Work;
 
@@ -60,11 +61,16 @@ pub(crate) static JUDGED: LruHashMap<JudgedKey, Judged> = LruHashMap::with_max_e
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(maps::CONFIG.entries, 0);
 #[map]
+static REVISION: Array<u64> = Array::with_max_entries(maps::REVISION.entries, BPF_F_MMAPABLE);
+#[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(maps::EVENTS.entries, 0);
 
 /// This CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: nothing in it outlives a packet.
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+/// What this CPU has judged lately. Not pinned: other programs judge again.
+#[map]
+static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(recent::PLACES, 0);
 
 /// This CPU's place to work in.
 #[inline(always)]
@@ -95,6 +101,20 @@ pub(crate) fn end(ifindex: u32) -> Option<&'static End> {
 #[inline(always)]
 pub(crate) fn config() -> Config {
     CONFIG.get(0).copied().unwrap_or_default()
+}
+
+/// What policy is judged by is as it was while this number is the same. To be asked for before any of it is read.
+#[inline(always)]
+pub(crate) fn revision() -> Option<u64> {
+    // SAFETY: an array's element is always there; the daemon writes it at once, at any time.
+    REVISION.get_ptr(0).map(|revision| unsafe { revision.read_volatile() })
+}
+
+/// The place for what is said of such a question.
+#[inline(always)]
+pub(crate) fn recent(question: &Question) -> Option<&'static mut Recent> {
+    // SAFETY: as in `work`.
+    RECENT.get_ptr_mut(question.place()).map(|recent| unsafe { &mut *recent })
 }
 
 /// Sets the flags that hold for all programs, where one of them has done its service.

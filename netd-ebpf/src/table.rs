@@ -33,29 +33,12 @@ impl Known {
         Said::by(RuleValue { rule: self.mark.rule(), verdict: u32::from(self.mark.verdict()) })
     }
 
-    /// Marks it as the flow says now.
+    /// Marks it so from now on.
     #[inline(always)]
-    pub(crate) fn mark_again(&self) {
-        // SAFETY: an array's element is always there.
-        self.write(self.mark.again(unsafe { &*self.flow }));
-    }
-
-    /// From now on no new flow takes its place. False where the bucket has enough of such.
-    #[inline(always)]
-    pub(crate) fn confirm(&self) -> bool {
-        let Some(words) = words_at(self.bucket) else { return false };
-        let mut confirmed = 0;
-        for way in 0..WAYS {
-            // SAFETY: a bucket has so many words, and each is read at once.
-            let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
-            confirmed += u32::from(mark.is_confirmed());
-        }
-        if confirmed >= MOST_CONFIRMED {
-            return false;
-        }
-        // SAFETY: an array's element is always there.
-        self.write(self.mark.again(unsafe { &*self.flow }).confirmed());
-        true
+    pub(crate) fn write(&self, mark: Mark) {
+        // SAFETY: the word is in an array, whose elements are always there, and is written at once. What another CPU wrote at the same moment is lost, and its flow
+        // is none then.
+        unsafe { self.word.write_volatile(mark.0) };
     }
 
     /// Takes it out.
@@ -64,12 +47,28 @@ impl Known {
         self.write(Mark::NOTHING);
     }
 
+    /// Marks it so from now on, and no new flow takes its place any more. False where the bucket has enough of such.
     #[inline(always)]
-    fn write(&self, mark: Mark) {
-        // SAFETY: the word is in an array, whose elements are always there, and is written at once. What another CPU wrote at the same moment is lost, and its flow
-        // is none then.
-        unsafe { self.word.write_volatile(mark.0) };
+    pub(crate) fn confirm(&self, mark: Mark) -> bool {
+        let confirms = takes_one_more(self.bucket);
+        if confirms {
+            self.write(mark.confirmed());
+        }
+        confirms
     }
+}
+
+/// Whether one more flow of a bucket may be confirmed.
+#[inline(never)]
+fn takes_one_more(bucket: u32) -> bool {
+    let Some(words) = words_at(bucket) else { return false };
+    let mut confirmed = 0;
+    for way in 0..WAYS {
+        // SAFETY: a bucket has so many words, and each is read at once.
+        let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
+        confirmed += u32::from(mark.is_confirmed());
+    }
+    confirmed < MOST_CONFIRMED
 }
 
 #[inline(always)]

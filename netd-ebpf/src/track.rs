@@ -5,7 +5,8 @@ use core::ptr;
 
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
-use netd_abi::{Attachment, Counters, Direction, Happened, Why};
+use netd_abi::table::Mark;
+use netd_abi::{Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
@@ -33,16 +34,21 @@ pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) 
         // SAFETY: an array's element is always there; what is added to another flow that is written over it meanwhile is wrong there, and decides nothing.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
-        // What goes on without a reply, as datagrams often do, goes on as what has one. With a reply there is more to do.
-        let is_settled = known.mark.is_confirmed() || u32::from(known.mark.opener() & opener::DIRECTION) == direction.number();
         let is_judged = known.mark.is_of(seen.config.epoch) && flow.epoch == seen.config.epoch;
-        if !is_settled || !is_judged || begins_anew(flow, flags, direction) || !said.passes() {
+        if !is_judged || begins_anew(flow, flags, direction) || !said.passes() {
             return Found::Known;
         }
-        add(flow, direction.number() as usize & 1, seen, flags);
-        if !known.mark.is_confirmed() && known.mark.idle(seen.now) > 0 {
-            known.mark_again();
+        if !known.mark.is_confirmed() {
+            let mark = known.mark.seen(seen.now);
+            if u32::from(mark.opener() & opener::DIRECTION) != direction.number() {
+                if !known.confirm(mark) {
+                    return Found::Known;
+                }
+            } else if mark != known.mark {
+                known.write(mark);
+            }
         }
+        add(flow, direction.number() as usize & 1, seen, flags);
         return Found::GoesOn(flow, said);
     }
     let Some(flow) = table::spilled(key) else { return Found::Nothing };
@@ -97,16 +103,14 @@ fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
     flow.flags[way] |= flags;
 }
 
-/// A reply was seen: from now on a flood of new flows does not evict it.
+/// A reply was seen, and the flow's bucket has enough of such: it goes beside the table, where no flood evicts it either.
 #[inline(always)]
-fn confirm(key: &FlowKey, known: Known, flow: &Flow) {
-    if known.confirm() {
-        return;
-    }
+fn spill(key: &FlowKey, known: Known, flow: &Flow, mark: Mark) {
     if table::spill(key, flow) {
         known.forget();
         return;
     }
+    known.write(mark);
     maps::note(Happened::FlowNotConfirmed);
     emit::wake(EventKind::Full);
 }
@@ -116,9 +120,8 @@ fn confirm(key: &FlowKey, known: Known, flow: &Flow) {
 #[inline(never)]
 pub(crate) extern "C" fn begins() -> u64 {
     let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
     asks_as_opener(seen);
-    let said = judge(attachment, seen);
+    let said = judge(seen);
     if said.passes() {
         begin(&frame.packet, seen, flow, said);
     }
@@ -130,8 +133,7 @@ pub(crate) extern "C" fn begins() -> u64 {
 #[inline(never)]
 pub(crate) extern "C" fn look_closer() -> u64 {
     let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
-    closer(attachment, &frame.packet, seen, flow).raw()
+    closer(&frame.packet, seen, flow).raw()
 }
 
 /// The packet is the first of its flow.
@@ -142,7 +144,7 @@ fn asks_as_opener(seen: &mut Seen) {
 }
 
 #[inline(always)]
-fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
+fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
     let known = table::find(&seen.key).unwrap_or(Known::NONE);
     let mut place = known.flow;
     if place.is_null() {
@@ -171,7 +173,7 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut 
         seen.opener = flow.opener & !opener::DIRECTION;
     }
     if begins || flow.epoch != seen.config.epoch {
-        let said = judge(attachment, seen);
+        let said = judge(seen);
         if begins {
             if said.passes() {
                 if known.mark.is_there() {
@@ -182,6 +184,10 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut 
                 begin(packet, seen, flow, said);
             }
             // One that is denied stays as it was.
+            return said;
+        }
+        if said.number() == Why::DropUnknownInterface.number() {
+            // Nobody has said anything of it: the interface has just gone.
             return said;
         }
         // An established connection that policy denies now is cut: it stays known as denied, or the other side's next packet would look like the first of a
@@ -201,10 +207,11 @@ fn closer(attachment: &Attachment, packet: &Packet, seen: &mut Seen, flow: &mut 
     // SAFETY: as above.
     unsafe { ptr::copy_nonoverlapping(flow, place, 1) };
     if known.mark.is_there() {
-        if is_reply && !known.mark.is_confirmed() {
-            confirm(&seen.key, known, flow);
-        } else {
-            known.mark_again();
+        let mark = known.mark.again(flow);
+        if !is_reply || mark.is_confirmed() {
+            known.write(mark);
+        } else if !known.confirm(mark) {
+            spill(&seen.key, known, flow, mark);
         }
     }
     said
@@ -216,12 +223,14 @@ fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
     let way = seen.place();
     flow.first_ns = seen.now;
     flow.last_ns = seen.now;
-    flow.counters = if way == 0 { [seen.counted, Counters::ZERO] } else { [Counters::ZERO, seen.counted] };
+    // By numbers: a choice between both would be a call that zeroes bytes.
+    flow.counters = [seen.counted.times(way as u64 ^ 1), seen.counted.times(way as u64)];
     flow.epoch = seen.config.epoch;
     flow.rule = said.rule();
     flow.verdict = said.verdict();
     flow.opener = way as u8 | seen.opener;
-    flow.flags = if way == 0 { [packet.flags, 0] } else { [0, packet.flags] };
+    flow.flags[way] = packet.flags;
+    flow.flags[way ^ 1] = 0;
     flow.neighbour = 0;
     table::begin(&seen.key, flow);
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {

@@ -8,6 +8,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod laws;
+pub(crate) mod mapped;
 pub(crate) mod maps;
 pub(crate) mod netlink;
 pub(crate) mod object;
@@ -17,6 +18,7 @@ pub(crate) mod places;
 pub(crate) mod policy;
 pub mod probe;
 pub(crate) mod reasons;
+pub(crate) mod revision;
 pub(crate) mod switch;
 pub(crate) mod table;
 pub mod tc;

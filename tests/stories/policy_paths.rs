@@ -163,6 +163,32 @@ fn the_way_out_to_a_published_port_is_judged_by_the_container_and_port_behind_it
 }
 
 #[test]
+fn a_port_that_comes_or_goes_and_an_address_that_becomes_the_hosts_change_what_was_said_before() {
+    const LATER: &str = "192.0.2.77";
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = lab.new_container("a").on(&net).label("app", "server").made().listens(80);
+    let client = net.container("client");
+    client.becomes("role", "client");
+    let out = "{to: [{podSelector: {matchLabels: {app: server}}}], ports: [{port: 80}]}";
+    let out = format!("{{podSelector: {{matchLabels: {{role: client}}}}, policyTypes: [Egress], egress: [{out}]}}");
+    lab.applies(&network_policy("default/out", &out));
+    let hosts = HOSTS.map(|host| SocketAddr::new(parsed(host), 8080));
+    for _ in 0..3 {
+        client.expect_to_get(Got::Silence, &hosts, Protocol::Tcp);
+        a.publishes("8080:80");
+        client.expect_to_get(Got::Reached, &hosts, Protocol::Tcp);
+        a.withdraws("8080");
+    }
+    a.publishes("8080:80");
+    client.tries((LATER, 8080)).expect_silence();
+    lab.here().takes_address("192.0.2.77/32", "lo");
+    lab::eventually("the host's new address leads there", || client.tries((LATER, 8080)).answer());
+    lab.counters_add_up(&client, &net);
+    lab.ends_clean();
+}
+
+#[test]
 fn the_way_to_the_outside_is_judged_by_the_outsides_address() {
     let lab = Lab::new();
     let net = lab.network("web");

@@ -11,6 +11,7 @@ use netd_core::policy::book::steps::Write;
 use super::BpfError;
 use super::maps::{is_absent, typed};
 use super::pins::Pins;
+use super::revision::Revision;
 
 /// See the module.
 pub(crate) struct Laws {
@@ -18,16 +19,18 @@ pub(crate) struct Laws {
     sets: HashMap<MapData, u32, SetValue>,
     addresses: HashMap<MapData, AddressKey, AddressValue>,
     nets: LpmTrie<MapData, AddressKey, AddressValue>,
+    revision: Revision,
 }
 
 impl Laws {
     /// The maps pinned here.
-    pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
+    pub(crate) fn open(pins: &Pins, revision: Revision) -> Result<Self, BpfError> {
         Ok(Self {
             rules: typed(&pins.map(&RULES))?,
             sets: typed(&pins.map(&SETS))?,
             addresses: typed(&pins.map(&ADDRESSES))?,
             nets: typed(&pins.map(&NETS))?,
+            revision,
         })
     }
 
@@ -44,6 +47,7 @@ impl Laws {
             Write::DelNet(key, bits) => gone(self.nets.remove(&net(*key, *bits))),
             Write::ZeroRule(_) => Ok(()),
         };
+        self.revision.next();
         done.map_err(|error| BpfError::new(format!("run `{write}`"), error.into()))
     }
 

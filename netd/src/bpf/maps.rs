@@ -16,6 +16,7 @@ use super::older::OlderCounters;
 use super::pins::{self, Pins};
 use super::places::Places;
 use super::reasons::Reasons;
+use super::revision::Revision;
 use super::switch::Switch;
 use super::table::FlowTable;
 use super::{BpfError, Cause, older};
@@ -50,7 +51,8 @@ pub(crate) struct Maps {
 impl Maps {
     /// Opens the pins of today's layout and takes over what older ones hold.
     pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
-        let mut attachments = Attachments::open(pins)?;
+        let revision = Revision::open(pins)?;
+        let mut attachments = Attachments::open(pins, revision.clone())?;
         for path in pins.older(&ATTACHMENTS)? {
             let Some(taken) = known(older::attachments(&path))? else { continue };
             for (ifindex, attachment) in taken {
@@ -67,8 +69,8 @@ impl Maps {
             drops: CounterArray::open(pins, &DROPS)?,
             hits: CounterArray::open(pins, &RULE_HITS)?,
             reasons: Reasons::open(&pins.map(&REASONS))?,
-            laws: Laws::open(pins)?,
-            places: Places::open(pins)?,
+            laws: Laws::open(pins, revision.clone())?,
+            places: Places::open(pins, &revision)?,
             happened: typed(&pins.map(&HAPPENED))?,
             flows: FlowTable::open(pins)?,
             spilled: typed(&pins.map(&SPILLED))?,
@@ -101,12 +103,13 @@ pub(crate) struct Attachments {
     ends: Array<MapData, End>,
     known: BTreeMap<u32, Attachment>,
     ifindexes: BTreeMap<u32, u32>,
+    revision: Revision,
 }
 
 impl Attachments {
-    fn open(pins: &Pins) -> Result<Self, BpfError> {
+    fn open(pins: &Pins, revision: Revision) -> Result<Self, BpfError> {
         let (map, ends) = (typed(&pins.map(&ATTACHMENTS))?, typed(&pins.map(&ENDS))?);
-        let mut opened = Self { map, ends, known: BTreeMap::new(), ifindexes: BTreeMap::new() };
+        let mut opened = Self { map, ends, known: BTreeMap::new(), ifindexes: BTreeMap::new(), revision };
         opened.read()?;
         Ok(opened)
     }
@@ -159,7 +162,9 @@ impl Attachments {
         if slot >= ATTACHMENTS.entries {
             return Err(BpfError::new(tried(), Cause::NoSuchSlot(slot)));
         }
-        self.map.insert(ifindex, attachment, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
+        let put = self.map.insert(ifindex, attachment, 0);
+        self.revision.next();
+        put.map_err(|error| BpfError::new(tried(), error.into()))?;
         if self.known.get(&ifindex).is_none_or(|before| before.end != attachment.end) {
             self.put_end(ifindex, attachment.end)?;
         }
@@ -176,7 +181,9 @@ impl Attachments {
         if self.known.contains_key(&ifindex) {
             self.put_end(ifindex, End::default())?;
         }
-        match self.map.remove(&ifindex) {
+        let removed = self.map.remove(&ifindex);
+        self.revision.next();
+        match removed {
             Err(error) if !is_absent(&error) => {
                 return Err(BpfError::new(format!("remove interface #{ifindex} from the map ATTACHMENTS"), error.into()));
             }

@@ -15,6 +15,7 @@ use netd_core::firewall::element::Publish;
 use super::BpfError;
 use super::maps::{is_absent, typed};
 use super::pins::Pins;
+use super::revision::Revision;
 
 /// Bits of [`AllowedKey`] before its address.
 const SLOT_BITS: u32 = 32;
@@ -35,21 +36,24 @@ struct Known<K: Pod, V: Pod> {
     name: &'static str,
     map: HashMap<MapData, K, V>,
     known: BTreeMap<K, V>,
+    revision: Revision,
 }
 
 impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
-    fn open(pins: &Pins, spec: &netd_abi::MapSpec) -> Result<Self, BpfError> {
+    fn open(pins: &Pins, spec: &netd_abi::MapSpec, revision: &Revision) -> Result<Self, BpfError> {
         let map: HashMap<MapData, K, V> = typed(&pins.map(spec))?;
         let known = map.iter().collect::<Result<_, _>>();
         let known = known.map_err(|error| BpfError::new(format!("read the map {}", spec.name), error.into()))?;
-        Ok(Self { name: spec.name, map, known })
+        Ok(Self { name: spec.name, map, known, revision: revision.clone() })
     }
 
     fn put(&mut self, key: K, value: V) -> Result<(), BpfError> {
         if self.known.get(&key) == Some(&value) {
             return Ok(());
         }
-        self.map.insert(key, value, 0).map_err(|error| BpfError::new(format!("put an entry into the map {}", self.name), error.into()))?;
+        let put = self.map.insert(key, value, 0);
+        self.revision.next();
+        put.map_err(|error| BpfError::new(format!("put an entry into the map {}", self.name), error.into()))?;
         self.known.insert(key, value);
         Ok(())
     }
@@ -58,7 +62,9 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
         if self.known.remove(key).is_none() {
             return Ok(());
         }
-        match self.map.remove(key) {
+        let removed = self.map.remove(key);
+        self.revision.next();
+        match removed {
             Err(error) if !is_absent(&error) => Err(BpfError::new(format!("remove an entry from the map {}", self.name), error.into())),
             _ => Ok(()),
         }
@@ -74,7 +80,7 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
 
 impl Places {
     /// The maps pinned here.
-    pub(crate) fn open(pins: &Pins) -> Result<Self, BpfError> {
+    pub(crate) fn open(pins: &Pins, revision: &Revision) -> Result<Self, BpfError> {
         let allowed: LpmTrie<MapData, AllowedKey, u32> = typed(&pins.map(&ALLOWED))?;
         let mut allowances: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
         for key in allowed.keys() {
@@ -82,12 +88,13 @@ impl Places {
             let AllowedKey { slot, address } = key.data();
             allowances.entry(slot).or_default().insert(net_of(address, key.prefix_len() - SLOT_BITS));
         }
-        let locals: Known<[u8; 16], u32> = Known::open(pins, &LOCALS)?;
+        let locals: Known<[u8; 16], u32> = Known::open(pins, &LOCALS, revision)?;
         let mut at: BTreeMap<u32, BTreeSet<[u8; 16]>> = BTreeMap::new();
         for (address, ifindex) in &locals.known {
             at.entry(*ifindex).or_default().insert(*address);
         }
-        Ok(Self { hosts: Known::open(pins, &HOSTS)?, locals, at, published: Known::open(pins, &PUBLISHED)?, allowed, allowances })
+        let (hosts, published) = (Known::open(pins, &HOSTS, revision)?, Known::open(pins, &PUBLISHED, revision)?);
+        Ok(Self { hosts, locals, at, published, allowed, allowances })
     }
 
     /// The host's own addresses, and no others.

@@ -7,14 +7,8 @@ use super::*;
 fn table() -> FlowTable {
     let spread =
         Spread { seeds: std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17)), spilled: 0 };
-    FlowTable { marks: values((MARKS.entries * WAYS) as usize).mapped().unwrap(), flows: values(maps::FLOWS.entries as usize), spread }
-}
-
-/// Memory of the same kind without a map.
-fn values<T>(count: usize) -> Values<T> {
-    let (file, bytes) = (tempfile::tempfile().unwrap(), count * size_of::<T>());
-    file.set_len(bytes as u64).unwrap();
-    Values { fd: file.into(), name: "a file".to_owned(), bytes: NonZeroUsize::new(bytes).unwrap(), types: PhantomData }
+    let marks = Values::without_map((MARKS.entries * WAYS) as usize).mapped().unwrap();
+    FlowTable { marks, flows: Values::without_map(maps::FLOWS.entries as usize), spread }
 }
 
 fn key(port: u16) -> FlowKey {
@@ -25,8 +19,7 @@ fn key(port: u16) -> FlowKey {
 fn put(table: &FlowTable, way: u32, key: FlowKey, flow: Flow, confirmed: bool) -> usize {
     let place = Place::of(&table.spread, &key);
     let at = (place.bucket * WAYS + way) as usize;
-    // SAFETY: the place is within the table, and nobody else writes.
-    unsafe { table.flows.mapped().unwrap().first.add(at).write(Entry { key, flow, padding: 0 }) };
+    table.flows.mapped().unwrap().write(at, Entry { key, flow, padding: 0 });
     let mark = Mark::of(place, &flow);
     table.marks.all()[at].store(if confirmed { mark.confirmed() } else { mark }.0, Ordering::Relaxed);
     at
@@ -82,10 +75,11 @@ fn a_flow_that_a_program_marks_meanwhile_stays() {
 fn what_the_mark_says_counts_and_a_mark_of_nobody_goes() {
     let table = table();
     let at = put(&table, 0, key(80), Flow { rule: 5, verdict: 3, opener: 1, ..Flow::default() }, false);
-    // SAFETY: the place is within the table, and nobody else writes.
-    unsafe { (*table.flows.mapped().unwrap().first.add(at).as_ptr()).flow.rule = 6 };
+    let mut entry = table.flows.mapped().unwrap().read(at).unwrap();
+    entry.flow.rule = 6;
+    table.flows.mapped().unwrap().write(at, entry);
     assert_eq!(all(&table)[0].2.rule, 5);
-    // SAFETY: as above.
-    unsafe { (*table.flows.mapped().unwrap().first.add(at).as_ptr()).key = key(81) };
+    entry.key = key(81);
+    table.flows.mapped().unwrap().write(at, entry);
     assert_eq!((all(&table), table.is_empty()), (Vec::new(), true));
 }
