@@ -116,7 +116,7 @@ pub(crate) fn find(key: &FlowKey) -> Option<Known> {
 fn flow_at(key: &FlowKey, place: Place, way: u32) -> Option<*mut Flow> {
     let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + (way & (WAYS - 1)))?;
     // SAFETY: an array's element is always there.
-    unsafe { ((*entry).key == *key).then_some(&raw mut (*entry).flow) }
+    unsafe { (*entry).key.is(key).then_some(&raw mut (*entry).flow) }
 }
 
 /// The way of a bucket that has this key; some way where none has.
