@@ -152,6 +152,8 @@ pub enum EventKind {
     Awake = 2,
     /// There is no room for one more confirmed flow: the daemon should make some. Nothing else is set.
     Full = 3,
+    /// Connections come so fast that what is over is in the way of new ones: the daemon should look sooner. Nothing else is set.
+    Busy = 4,
 }
 
 impl EventKind {
@@ -163,6 +165,7 @@ impl EventKind {
             1 => Some(Self::New),
             2 => Some(Self::Awake),
             3 => Some(Self::Full),
+            4 => Some(Self::Busy),
             _ => None,
         }
     }

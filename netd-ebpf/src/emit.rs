@@ -25,6 +25,8 @@ const AVAILABLE: u64 = 0;
 struct Told {
     since_ns: u64,
     count: u64,
+    /// When it said that it was busy.
+    busy_ns: u64,
 }
 
 #[map]
@@ -109,6 +111,18 @@ pub(crate) fn wake(kind: EventKind) {
     send(Event { kind: kind as u32, ..Event::default() }, true);
 }
 
+/// Lets the daemon know, once a second, that what is over is in the way of new connections.
+#[inline(never)]
+pub(crate) fn busy(now: u64) {
+    let Some(told) = TOLD.get_ptr_mut(0) else { return };
+    // SAFETY: as in `may_tell`.
+    let told = unsafe { &mut *told };
+    if now.wrapping_sub(told.busy_ns) >= SECOND_NS {
+        told.busy_ns = now;
+        wake(EventKind::Busy);
+    }
+}
+
 /// Whether this CPU may tell one more record in this second.
 #[inline(always)]
 fn may_tell(now: u64) -> bool {
@@ -116,7 +130,8 @@ fn may_tell(now: u64) -> bool {
     // SAFETY: the place is this CPU's own, and a tc program is not interrupted by another one on its CPU.
     let told = unsafe { &mut *told };
     if now.wrapping_sub(told.since_ns) >= SECOND_NS {
-        *told = Told { since_ns: now, count: 0 };
+        told.since_ns = now;
+        told.count = 0;
     }
     told.count += 1;
     told.count <= MOST_A_SECOND as u64

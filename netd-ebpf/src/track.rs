@@ -108,6 +108,7 @@ fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
 fn spill(key: &FlowKey, known: Known, flow: &Flow, mark: Mark) {
     if table::spill(key, flow) {
         known.forget();
+        emit::busy(flow.last_ns);
         return;
     }
     known.write(mark);
@@ -180,6 +181,10 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
                     known.forget();
                 } else if is_known {
                     let _ = maps::SPILLED.remove(&seen.key);
+                }
+                if is_known {
+                    maps::note(Happened::EndNotTold);
+                    emit::busy(seen.now);
                 }
                 begin(packet, seen, flow, said);
             }

@@ -164,6 +164,29 @@ fn a_flood_of_new_connections_breaks_none_that_is_there_and_its_loss_is_told() {
 }
 
 #[test]
+fn of_connections_on_the_same_ports_each_is_told_as_closed_or_counted_as_lost() {
+    const PORT: u16 = 4321;
+    const TIMES: u64 = 20;
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (server(&lab, &net), net.container("b"));
+    for _ in 0..TIMES {
+        b.fetches_from(b.v4(PORT), a.v4(80)).expect_from(&a);
+    }
+    // Both ends have a record each.
+    lab::eventually("all are accounted for", || {
+        let view = lab.flows(&FlowQuery::default());
+        let closed =
+            view.flows.iter().filter(|flow| flow.event == FlowEvent::Closed && [flow.container.port, flow.remote.port].contains(&PORT));
+        (closed.count() as u64 + view.lost == 2 * TIMES).then_some(())
+    });
+    let lost = lab.policy_status().events["end_not_told"];
+    assert!(lost > 0 && lost == lab.flows(&FlowQuery::default()).lost, "{lost} lost");
+    lab.counters_add_up(&a, &net);
+    lab.ends_clean();
+}
+
+#[test]
 fn a_connection_goes_on_being_the_same_record_over_a_restart() {
     let lab = Lab::new();
     let net = lab.network("web");

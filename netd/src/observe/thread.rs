@@ -24,8 +24,10 @@ use crate::kernel::memory;
 
 /// Between two collections.
 const PERIOD: Duration = Duration::from_secs(10);
-/// The same while somebody follows.
-const PERIOD_WATCHED: Duration = Duration::from_secs(1);
+/// The same while somebody follows, or connections come so fast that a port is used again before the former one was told of.
+const SOON: Duration = Duration::from_secs(1);
+/// So long connections are taken to come fast after a program has said so.
+const BUSY: Duration = Duration::from_secs(10);
 /// So long somebody is taken to follow after having asked.
 const WATCH: Duration = Duration::from_secs(10);
 /// Between two times of making room, each of which reads the whole table: what finds no room meanwhile stays among the new flows.
@@ -71,6 +73,8 @@ pub(super) struct Times {
     collect: Option<Instant>,
     /// Until when somebody follows.
     watched: Option<Instant>,
+    /// Until when connections come fast.
+    busy: Option<Instant>,
     /// More is in the ring buffer than was read in one turn.
     is_behind: bool,
     /// A program found no room.
@@ -87,7 +91,7 @@ impl Times {
     /// At the start: all is due, and what a former daemon told of audited flows is told again, as nobody remembers it.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { collect: Some(now), watched: None, is_behind: false, is_full: false, room: now, audited_ns: 0, logged: None }
+        Self { collect: Some(now), watched: None, busy: None, is_behind: false, is_full: false, room: now, audited_ns: 0, logged: None }
     }
 }
 
@@ -145,7 +149,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
         let due = [collect, watched, is_full.then_some(room), is_behind.then_some(now)].into_iter().flatten().min();
         if let Err(error) = self.ears.wait(due.map(|due| due.saturating_duration_since(now))) {
             self.log(&BpfError::new("wait for records".to_owned(), error.into()));
-            thread::sleep(PERIOD_WATCHED);
+            thread::sleep(SOON);
         }
         self.wishes()
     }
@@ -206,7 +210,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
             if self.switch.flags() & config::WATCHED == 0 {
                 self.switch.set(config::WATCHED, true)?;
             }
-            self.times.collect = self.times.collect.map(|due| due.min(now + PERIOD_WATCHED));
+            self.times.collect = self.times.collect.map(|due| due.min(now + SOON));
         }
         Ok(())
     }
@@ -221,6 +225,11 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
                 break;
             };
             self.times.is_full |= event.kind == EventKind::Full as u32;
+            if event.kind == EventKind::Busy as u32 {
+                let now = Instant::now();
+                self.times.busy = Some(now + BUSY);
+                self.times.collect = self.times.collect.map(|due| due.min(now));
+            }
             self.told.records.extend(RawFlow::of_event(&event, clock));
         }
     }
@@ -241,7 +250,8 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
     }
 
     fn period(&self) -> Duration {
-        if self.times.watched.is_some() { PERIOD_WATCHED } else { PERIOD }
+        let is_busy = self.times.busy.is_some_and(|until| Instant::now() < until);
+        if is_busy || self.times.watched.is_some() { SOON } else { PERIOD }
     }
 
     fn collect(&mut self) -> Result<(), BpfError> {
