@@ -96,7 +96,7 @@ impl Seen {
 
 fn lost(count: u64, when: &str) -> Option<String> {
     (count > 0).then(|| {
-        format!("{} lost {when}: the kernel's buffer was full, too much was denied in a moment, or a port was used again at once; counters have it all", records(count))
+        format!("{} lost {when}: the kernel's buffer was full, too much was denied or begun in a moment, or a port was used again at once; counters have it all", records(count))
     })
 }
 

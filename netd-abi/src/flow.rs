@@ -152,7 +152,7 @@ pub enum EventKind {
     Awake = 2,
     /// There is no room for one more confirmed flow: the daemon should make some. Nothing else is set.
     Full = 3,
-    /// Connections come so fast that what is over is in the way of new ones: the daemon should look sooner. Nothing else is set.
+    /// Connections come so fast that one takes the place of another whose end was not told: the daemon should look sooner. Nothing else is set.
     Busy = 4,
 }
 

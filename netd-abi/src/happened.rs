@@ -43,7 +43,7 @@ happenings! {
     HeadersOutOfReach = 7, "headers_out_of_reach";
     /// A new flow gave way to another: its next packet is judged as the first of a new one.
     NewFlowGaveWay = 8, "new_flow_gave_way";
-    /// A connection began anew under the key of one that was over before the daemon had told of that one's end.
+    /// A connection took the place of another one of its key before the daemon had told of that one's end.
     EndNotTold = 9, "end_not_told";
 }
 

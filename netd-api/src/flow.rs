@@ -34,7 +34,7 @@ pub struct FlowsView {
     /// The number to ask `after` for what follows.
     pub last: u64,
     /// Records that were lost since the daemon started: the kernel's buffer was full, more connections were denied in a moment than are told one by one,
-    /// or one began on the ports of another before that one's end was told. Counters have them all the same.
+    /// or one began in the place of another before that one's end was told. Counters have them all the same.
     pub lost: u64,
     /// Records that had to make room for newer ones.
     pub forgotten: u64,

@@ -25,8 +25,8 @@ const AVAILABLE: u64 = 0;
 struct Told {
     since_ns: u64,
     count: u64,
-    /// When it said that it was busy.
-    busy_ns: u64,
+    /// When it woke the daemon for room, and because it was busy.
+    woke_ns: [u64; 2],
 }
 
 #[map]
@@ -60,7 +60,11 @@ pub(crate) fn denied(packet: &Packet, seen: &Seen, said: Said) {
             flags: u32::from(packet.flags),
             padding: 0,
         };
-        send(event, seen.config.flags & config::WATCHED != 0)
+        let is_sent = send(event, seen.config.flags & config::WATCHED != 0);
+        if !is_sent {
+            maps::note(Happened::RecordLost);
+        }
+        is_sent
     };
     if !is_told {
         maps::note(Happened::DenialNotTold);
@@ -82,7 +86,7 @@ pub(crate) fn denied(packet: &Packet, seen: &Seen, said: Said) {
 pub(crate) fn begun(packet: &Packet, seen: &Seen, said: Said) {
     if seen.config.flags & config::SLEEPING != 0 {
         maps::set_flags(seen.config.flags & !config::SLEEPING);
-        wake(EventKind::Awake);
+        let _ = wake(EventKind::Awake);
     }
     if seen.config.flags & config::WATCHED == 0 {
         return;
@@ -102,24 +106,25 @@ pub(crate) fn begun(packet: &Packet, seen: &Seen, said: Said) {
         flags: u32::from(packet.flags),
         padding: 0,
     };
-    send(event, true);
+    if !send(event, true) {
+        maps::note(Happened::RecordLost);
+    }
 }
 
-/// Wakes the daemon.
+/// Wakes the daemon, if there is room for a word. Nothing is lost where there is none: the daemon has much to read then.
 #[inline(never)]
-pub(crate) fn wake(kind: EventKind) {
-    send(Event { kind: kind as u32, ..Event::default() }, true);
+fn wake(kind: EventKind) -> bool {
+    send(Event { kind: kind as u32, ..Event::default() }, true)
 }
 
-/// Lets the daemon know, once a second, that what is over is in the way of new connections.
+/// Wakes the daemon for this reason, once a second and CPU.
 #[inline(never)]
-pub(crate) fn busy(now: u64) {
+pub(crate) fn wake_seldom(kind: EventKind, now: u64) {
     let Some(told) = TOLD.get_ptr_mut(0) else { return };
     // SAFETY: as in `may_tell`.
-    let told = unsafe { &mut *told };
-    if now.wrapping_sub(told.busy_ns) >= SECOND_NS {
-        told.busy_ns = now;
-        wake(EventKind::Busy);
+    let woke_ns = unsafe { &mut (*told).woke_ns[usize::from(kind as u32 == EventKind::Busy as u32)] };
+    if now.wrapping_sub(*woke_ns) >= SECOND_NS && wake(kind) {
+        *woke_ns = now;
     }
 }
 
@@ -137,13 +142,10 @@ fn may_tell(now: u64) -> bool {
     told.count <= MOST_A_SECOND as u64
 }
 
-/// Puts a record into the buffer. The reader is woken where somebody waits, and when a quarter is full.
+/// Puts a record into the buffer; false where there is no room. The reader is woken where somebody waits, and when a quarter is full.
 #[inline(always)]
 fn send(event: Event, wake: bool) -> bool {
-    let Some(mut place) = maps::EVENTS.reserve::<Event>(0) else {
-        maps::note(Happened::RecordLost);
-        return false;
-    };
+    let Some(mut place) = maps::EVENTS.reserve::<Event>(0) else { return false };
     place.write(event);
     let wake = wake || maps::EVENTS.query(AVAILABLE) > u64::from(spec::EVENTS.entries) / 4;
     place.submit(u64::from(if wake { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }));

@@ -1,10 +1,10 @@
 //! A packet as part of a flow: its key, what its flags mean for what is known. Never looks anything up.
 
-use netd_abi::{Direction, flow::Flow, flow::FlowKey};
+use netd_abi::{Direction, flow::FlowKey};
 
 use crate::packet::{Packet, bytes, protocol, tcp};
 
-/// Bits of [`Flow::opener`].
+/// Bits of [`netd_abi::flow::Flow::opener`].
 pub mod opener {
     /// The direction of the first packet.
     pub const DIRECTION: u8 = 1;
@@ -27,11 +27,10 @@ pub fn key(slot: u32, packet: &Packet, direction: Direction) -> FlowKey {
     FlowKey { slot: slot as u16, protocol: packet.protocol, padding: 0, local_port, remote_port, local, remote }
 }
 
-/// Whether the connection is over: reset, or both sides have sent their last.
+/// Whether a connection of which these TCP flags were seen each way is over: reset, or both sides have sent their last.
 #[inline(always)]
 #[must_use]
-pub const fn is_over(flow: &Flow) -> bool {
-    let [one, other] = flow.flags;
+pub const fn is_over([one, other]: [u8; 2]) -> bool {
     (one | other) & tcp::RST != 0 || one & other & tcp::FIN != 0
 }
 
@@ -42,19 +41,19 @@ pub const fn opens(flags: u8) -> bool {
     flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
 }
 
-/// Whether a packet with these TCP flags begins a connection anew though one of its key is known: a SYN from the other side, or after the end. It is judged as
-/// a new one, so that an old connection is no way around a policy.
+/// Whether a packet begins a connection anew though one of its key is known, of which this is the opener and these TCP flags were seen: a SYN from the other
+/// side, or after the end. It is judged as a new one, so that an old connection is no way around a policy.
 #[inline(always)]
 #[must_use]
-pub const fn begins_anew(flow: &Flow, flags: u8, direction: Direction) -> bool {
-    opens(flags) && (direction_of(flow) as u32 != direction as u32 || is_over(flow))
+pub const fn begins_anew(opener: u8, seen: [u8; 2], flags: u8, direction: Direction) -> bool {
+    opens(flags) && (direction_of(opener) as u32 != direction as u32 || is_over(seen))
 }
 
-/// Which way a flow's first packet went.
+/// Which way a flow's first packet went, of [`netd_abi::flow::Flow::opener`].
 #[inline(always)]
 #[must_use]
-pub const fn direction_of(flow: &Flow) -> Direction {
-    Direction::from_number((flow.opener & opener::DIRECTION) as u32)
+pub const fn direction_of(opener: u8) -> Direction {
+    Direction::from_number((opener & opener::DIRECTION) as u32)
 }
 
 /// The protocol and port that policy speaks of; both zero for what is neither TCP, UDP nor SCTP.
@@ -79,10 +78,6 @@ pub const fn leading(port: [u8; 2], bits: u32) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    fn flow(opener: Direction, flags: [u8; 2]) -> Flow {
-        Flow { opener: opener.number() as u8, flags, ..Flow::default() }
-    }
-
     #[test]
     fn leading_bits_of_a_port_are_those_of_its_prefix() {
         for (bits, port) in [(0, 0), (1, 0x8000), (8, 0xab00), (15, 0xabcc), (16, 0xabcd)] {
@@ -92,19 +87,19 @@ mod tests {
 
     #[test]
     fn a_connection_is_over_with_a_reset_or_with_both_last_words() {
-        use Direction::FromContainer as From;
-        assert!(!is_over(&flow(From, [tcp::SYN | tcp::ACK | tcp::FIN, tcp::SYN | tcp::ACK])));
-        assert!(is_over(&flow(From, [tcp::SYN | tcp::ACK | tcp::FIN, tcp::ACK | tcp::FIN])));
-        assert!(is_over(&flow(From, [tcp::SYN, tcp::RST])));
+        assert!(!is_over([tcp::SYN | tcp::ACK | tcp::FIN, tcp::SYN | tcp::ACK]));
+        assert!(is_over([tcp::SYN | tcp::ACK | tcp::FIN, tcp::ACK | tcp::FIN]));
+        assert!(is_over([tcp::SYN, tcp::RST]));
     }
 
     #[test]
     fn a_syn_of_the_other_side_or_after_the_end_begins_anew() {
         let (from, to) = (Direction::FromContainer, Direction::ToContainer);
-        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), tcp::SYN, from), "a SYN sent again");
-        assert!(begins_anew(&flow(from, [tcp::SYN, tcp::SYN]), tcp::SYN, to));
-        assert!(begins_anew(&flow(from, [tcp::FIN, tcp::FIN]), tcp::SYN, from));
-        assert!(!begins_anew(&flow(from, [tcp::SYN, 0]), tcp::SYN | tcp::ACK, to));
+        let opener = from.number() as u8 | opener::HOST;
+        assert!(!begins_anew(opener, [tcp::SYN, 0], tcp::SYN, from), "a SYN sent again");
+        assert!(begins_anew(opener, [tcp::SYN, tcp::SYN], tcp::SYN, to));
+        assert!(begins_anew(opener, [tcp::FIN, tcp::FIN], tcp::SYN, from));
+        assert!(!begins_anew(opener, [tcp::SYN, 0], tcp::SYN | tcp::ACK, to));
     }
 
     #[test]

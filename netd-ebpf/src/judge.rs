@@ -33,7 +33,10 @@ pub(crate) fn judge(seen: &mut Seen) -> Said {
     let Some(recent) = maps::recent(&question) else { return Said::because(Why::DropPolicy) };
     let said = recent.answers(&question, revision).unwrap_or_else(|| {
         let said = Said::from_raw(weigh());
-        recent.remember(&question, revision, said);
+        // Of an interface that has just gone nobody has said anything, and its number may be another's already.
+        if said.number() != Why::DropUnknownInterface.number() {
+            recent.remember(&question, revision, said);
+        }
         said
     });
     if said == Said::MORE_TO_DO { Said::from_raw(weigh_by_host()) } else { said }
@@ -44,7 +47,8 @@ pub(crate) fn judge(seen: &mut Seen) -> Said {
 #[inline(never)]
 extern "C" fn weigh() -> u64 {
     let Some(Work { seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    let attachment = maps::attachment(seen.ifindex).filter(|attachment| attachment.slot == u32::from(seen.key.slot));
+    let Some(attachment) = attachment else { return Said::because(Why::DropUnknownInterface).raw() };
     let key = &seen.key;
     let said = match seen.asked() {
         Direction::FromContainer if published(key).is_some() => Said::MORE_TO_DO,

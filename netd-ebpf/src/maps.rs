@@ -121,8 +121,8 @@ pub(crate) fn recent(question: &Question) -> Option<&'static mut Recent> {
 #[inline(always)]
 pub(crate) fn set_flags(flags: u32) {
     if let Some(config) = CONFIG.get_ptr_mut(0) {
-        // SAFETY: the array's one element is always there. The daemon may write at the same moment: one of both numbers stays, and the daemon sets
-        // its flags again whenever it goes to sleep.
+        // SAFETY: the array's one element is always there. The daemon may write at the same moment: one of both numbers stays, and where it matters the daemon
+        // writes its own again when this program has ended. (There are no atomic instructions for this target in the compiler.)
         unsafe { (*config).flags = flags };
     }
 }

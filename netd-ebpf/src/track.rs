@@ -31,11 +31,12 @@ pub(crate) enum Found {
 #[inline(always)]
 pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) -> Found {
     if let Some(known) = table::find(key) {
-        // SAFETY: an array's element is always there; what is added to another flow that is written over it meanwhile is wrong there, and decides nothing.
+        // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing, and of
+        // its flags the worst is that a SYN is judged once more, or goes on as the mark says.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
         let is_judged = known.mark.is_of(seen.config.epoch) && flow.epoch == seen.config.epoch;
-        if !is_judged || begins_anew(flow, flags, direction) || !said.passes() {
+        if !is_judged || begins_anew(known.mark.opener(), flow.flags, flags, direction) || !said.passes() {
             return Found::Known;
         }
         if !known.mark.is_confirmed() {
@@ -55,7 +56,7 @@ pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) 
     // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
     let flow = unsafe { &mut *flow };
     let said = said_of(flow);
-    if flow.epoch != seen.config.epoch || begins_anew(flow, flags, direction) || !said.passes() {
+    if flow.epoch != seen.config.epoch || begins_anew(flow.opener, flow.flags, flags, direction) || !said.passes() {
         return Found::Known;
     }
     add(flow, direction.number() as usize & 1, seen, flags);
@@ -108,12 +109,18 @@ fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
 fn spill(key: &FlowKey, known: Known, flow: &Flow, mark: Mark) {
     if table::spill(key, flow) {
         known.forget();
-        emit::busy(flow.last_ns);
         return;
     }
     known.write(mark);
     maps::note(Happened::FlowNotConfirmed);
-    emit::wake(EventKind::Full);
+    emit::wake_seldom(EventKind::Full, flow.last_ns);
+}
+
+/// A flow gave its place to another connection of its key. (In the moment in which the daemon takes it out itself it is told and counted.)
+#[inline(always)]
+fn end_not_told(now: u64) {
+    maps::note(Happened::EndNotTold);
+    emit::wake_seldom(EventKind::Busy, now);
 }
 
 /// A flow of which nothing is known: judged, and begun where it passes. A [`Said`].
@@ -168,9 +175,9 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
         }
     }
     asks_as_opener(seen);
-    let begins = !is_known || begins_anew(flow, packet.flags, seen.direction());
+    let begins = !is_known || begins_anew(flow.opener, flow.flags, packet.flags, seen.direction());
     if !begins {
-        seen.asks(direction_of(flow));
+        seen.asks(direction_of(flow.opener));
         seen.opener = flow.opener & !opener::DIRECTION;
     }
     if begins || flow.epoch != seen.config.epoch {
@@ -179,12 +186,9 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
             if said.passes() {
                 if known.mark.is_there() {
                     known.forget();
-                } else if is_known {
-                    let _ = maps::SPILLED.remove(&seen.key);
-                }
-                if is_known {
-                    maps::note(Happened::EndNotTold);
-                    emit::busy(seen.now);
+                    end_not_told(seen.now);
+                } else if is_known && maps::SPILLED.remove(&seen.key).is_ok() {
+                    end_not_told(seen.now);
                 }
                 begin(packet, seen, flow, said);
             }
@@ -208,7 +212,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
         // What it still sends is counted as denied.
         flow.last_ns = seen.now;
     }
-    let is_reply = said.passes() && direction_of(flow).number() != seen.direction().number();
+    let is_reply = said.passes() && direction_of(flow.opener).number() != seen.direction().number();
     // SAFETY: as above.
     unsafe { ptr::copy_nonoverlapping(flow, place, 1) };
     if known.mark.is_there() {

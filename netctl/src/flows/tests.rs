@@ -116,7 +116,7 @@ fn following_asks_after_what_was_seen_and_no_more_since_when() {
 fn what_was_lost_is_told_at_the_end() {
     let ran = run_with(&wish(false), Output::Table, vec![view(&[8], 8, 3, 7)]);
     let expected = [
-        "3 records were lost since netd started: the kernel's buffer was full, too much was denied in a moment, or a port was used again at once; counters have it all",
+        "3 records were lost since netd started: the kernel's buffer was full, too much was denied or begun in a moment, or a port was used again at once; counters have it all",
         "older than these 7 records were forgotten to make room",
     ];
     assert_eq!(ran.told, expected);
@@ -127,8 +127,8 @@ fn following_tells_each_new_loss_once() {
     let answers = vec![view(&[1], 1, 2, 0), view(&[2], 2, 2, 0), view(&[3], 3, 3, 0), view(&[9], 9, 3, 5), view(&[], 9, 3, 9)];
     let ran = run_with(&wish(true), Output::Table, answers);
     let expected = [
-        "2 records were lost since netd started: the kernel's buffer was full, too much was denied in a moment, or a port was used again at once; counters have it all",
-        "1 record was lost meanwhile: the kernel's buffer was full, too much was denied in a moment, or a port was used again at once; counters have it all",
+        "2 records were lost since netd started: the kernel's buffer was full, too much was denied or begun in a moment, or a port was used again at once; counters have it all",
+        "1 record was lost meanwhile: the kernel's buffer was full, too much was denied or begun in a moment, or a port was used again at once; counters have it all",
         "2 records were forgotten to make room before they could be printed",
     ];
     assert_eq!(ran.told, expected);

@@ -45,6 +45,8 @@ pub(crate) struct Maps {
     pub(crate) spilled: HashMap<MapData, FlowKey, Flow>,
     /// What holds for all programs.
     pub(crate) switch: Switch,
+    /// How often what policy is judged by has changed.
+    pub(crate) revision: Revision,
     ids: BTreeSet<u32>,
 }
 
@@ -75,6 +77,7 @@ impl Maps {
             flows: FlowTable::open(pins)?,
             spilled: typed(&pins.map(&SPILLED))?,
             switch: Switch::open(&pins.map(&CONFIG))?,
+            revision,
             ids,
         })
     }

@@ -36,15 +36,16 @@ struct Known<K: Pod, V: Pod> {
     name: &'static str,
     map: HashMap<MapData, K, V>,
     known: BTreeMap<K, V>,
-    revision: Revision,
+    /// Of a map by which policy judges.
+    revision: Option<Revision>,
 }
 
 impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
-    fn open(pins: &Pins, spec: &netd_abi::MapSpec, revision: &Revision) -> Result<Self, BpfError> {
+    fn open(pins: &Pins, spec: &netd_abi::MapSpec, revision: Option<&Revision>) -> Result<Self, BpfError> {
         let map: HashMap<MapData, K, V> = typed(&pins.map(spec))?;
         let known = map.iter().collect::<Result<_, _>>();
         let known = known.map_err(|error| BpfError::new(format!("read the map {}", spec.name), error.into()))?;
-        Ok(Self { name: spec.name, map, known, revision: revision.clone() })
+        Ok(Self { name: spec.name, map, known, revision: revision.cloned() })
     }
 
     fn put(&mut self, key: K, value: V) -> Result<(), BpfError> {
@@ -52,7 +53,7 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
             return Ok(());
         }
         let put = self.map.insert(key, value, 0);
-        self.revision.next();
+        self.revision.iter().for_each(Revision::next);
         put.map_err(|error| BpfError::new(format!("put an entry into the map {}", self.name), error.into()))?;
         self.known.insert(key, value);
         Ok(())
@@ -63,7 +64,7 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
             return Ok(());
         }
         let removed = self.map.remove(key);
-        self.revision.next();
+        self.revision.iter().for_each(Revision::next);
         match removed {
             Err(error) if !is_absent(&error) => Err(BpfError::new(format!("remove an entry from the map {}", self.name), error.into())),
             _ => Ok(()),
@@ -88,12 +89,12 @@ impl Places {
             let AllowedKey { slot, address } = key.data();
             allowances.entry(slot).or_default().insert(net_of(address, key.prefix_len() - SLOT_BITS));
         }
-        let locals: Known<[u8; 16], u32> = Known::open(pins, &LOCALS, revision)?;
+        let locals: Known<[u8; 16], u32> = Known::open(pins, &LOCALS, None)?;
         let mut at: BTreeMap<u32, BTreeSet<[u8; 16]>> = BTreeMap::new();
         for (address, ifindex) in &locals.known {
             at.entry(*ifindex).or_default().insert(*address);
         }
-        let (hosts, published) = (Known::open(pins, &HOSTS, revision)?, Known::open(pins, &PUBLISHED, revision)?);
+        let (hosts, published) = (Known::open(pins, &HOSTS, Some(revision))?, Known::open(pins, &PUBLISHED, Some(revision))?);
         Ok(Self { hosts, locals, at, published, allowed, allowances })
     }
 

@@ -11,7 +11,7 @@ use netd_core::firewall::element::Publish;
 use netd_core::policy::book::Fill;
 use netd_core::policy::book::steps::{Sets, Steps, Write};
 
-use super::switch::Switch;
+use super::switch::{Switch, wait_for_programs};
 use super::{Bpf, BpfError, DataPath};
 
 impl Bpf {
@@ -29,7 +29,10 @@ impl Bpf {
         }
         if !steps.after.is_empty() {
             if !steps.flips.is_empty() {
+                // Those that run now may have read an attachment's former entry: what it speaks of stays until they have ended.
                 wait_for_programs();
+                // A CPU that does not keep loads in their order may have remembered what held before for what held then.
+                path.maps.revision.next();
             }
             steps.after.iter().try_for_each(|write| path.write(write))?;
         }
@@ -140,16 +143,5 @@ impl DataPath {
         let Sets { generation, ingress, egress } = sets;
         let after = Attachment { generation, ingress, egress, ..known };
         if after == known { Ok(()) } else { attachments.put(ifindex, after) }
-    }
-}
-
-/// Programs that run now may have read an attachment's former entry: what it speaks of stays until they have ended. MEMBARRIER_CMD_GLOBAL waits for an RCU
-/// grace period (membarrier(2), kernel/sched/membarrier.c); a kernel without it gives ENOSYS, and then some microseconds must do.
-fn wait_for_programs() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: the call takes three numbers and touches no memory of ours.
-    let waited = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if waited != 0 {
-        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }

@@ -5,7 +5,7 @@
 //! times an hour, and each must not undo the other's: hence a lock around the map and what was last written, held for one system call.
 //!
 //! Programs write here, too: one that finds [`config::SLEEPING`] puts back the flags that it had read, without that one. What was changed in the microseconds
-//! between is lost in the map, but not here, and the thread that is woken by it writes everything again ([`Switch::set`]).
+//! between is lost in the map, but not here: it is written again when that program has ended, before anybody relies on it ([`Switch::set`]).
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +49,13 @@ impl Switch {
     pub(crate) fn set(&self, flags: u32, on: bool) -> Result<(), BpfError> {
         let mut held = self.lock();
         let Config { epoch, flags: before } = held.config;
-        held.write(Config { epoch, flags: if on { before | flags } else { before & !flags } })
+        let after = Config { epoch, flags: if on { before | flags } else { before & !flags } };
+        held.write(after)?;
+        if before & config::SLEEPING != 0 && (before ^ after.flags) & !OF_THIS_DAEMON != 0 {
+            wait_for_programs();
+            held.write(after)?;
+        }
+        Ok(())
     }
 
     /// Begins a new epoch: every known flow is judged again with its next packet. Gives its number.
@@ -81,6 +87,17 @@ impl Switch {
     fn lock(&self) -> MutexGuard<'_, Held> {
         // Whoever panicked had either written both or neither.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until programs that run now have ended, whatever they have read. MEMBARRIER_CMD_GLOBAL waits for an RCU grace period (membarrier(2),
+/// kernel/sched/membarrier.c); a kernel without it gives ENOSYS, and then some microseconds must do.
+pub(crate) fn wait_for_programs() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: the call takes three numbers and touches no memory of ours.
+    let waited = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if waited != 0 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 

@@ -3,8 +3,8 @@
 //! Each entry is read again right before it is deleted, as a packet may have come since. One that comes in the moment between loses only what it was counted
 //! for in the flow, never in the attachment's counters, and the one after it is judged as the first of a new flow.
 //!
-//! What the programs themselves give up is not told as closed: a connection that begins anew under the key of one that was over (counted as
-//! `end_not_told`), one that a new policy denies (told as denied), and the oldest new ones where a flood needs their room (`new_flow_gave_way`).
+//! What the programs themselves give up is not told as closed: a connection in whose place another one of its key begins (`end_not_told`), and the oldest new
+//! ones where a flood needs their room (`new_flow_gave_way`). Both count as lost.
 
 use std::collections::HashMap;
 

@@ -26,7 +26,7 @@ use crate::kernel::memory;
 const PERIOD: Duration = Duration::from_secs(10);
 /// The same while somebody follows, or connections come so fast that a port is used again before the former one was told of.
 const SOON: Duration = Duration::from_secs(1);
-/// So long connections are taken to come fast after a program has said so.
+/// So long connections are taken to come fast after a program has last said so.
 const BUSY: Duration = Duration::from_secs(10);
 /// So long somebody is taken to follow after having asked.
 const WATCH: Duration = Duration::from_secs(10);
@@ -228,7 +228,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
             if event.kind == EventKind::Busy as u32 {
                 let now = Instant::now();
                 self.times.busy = Some(now + BUSY);
-                self.times.collect = self.times.collect.map(|due| due.min(now));
+                self.times.collect = self.times.collect.map(|due| due.min(now + SOON));
             }
             self.told.records.extend(RawFlow::of_event(&event, clock));
         }
@@ -245,7 +245,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
 
     fn stay_up(&mut self) -> Result<(), BpfError> {
         self.times.collect = Some(Instant::now() + self.period());
-        // It writes all the flags, of which the program may have put back older ones.
+        // Also where the program has cleared it: another thread may have set it again with a flag of its own.
         self.switch.set(config::SLEEPING, false)
     }
 

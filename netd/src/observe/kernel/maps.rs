@@ -12,6 +12,9 @@ use crate::bpf::pins::Pins;
 use crate::bpf::table::FlowTable;
 use crate::bpf::{BpfError, Cause};
 
+/// Of each of these a record is missing that would have been told.
+const LOST: [Happened; 4] = [Happened::RecordLost, Happened::DenialNotTold, Happened::EndNotTold, Happened::NewFlowGaveWay];
+
 /// All of them.
 pub(crate) struct FlowMaps {
     /// Flows.
@@ -63,7 +66,7 @@ impl FlowMaps {
     /// How many records the programs could not tell since the maps were made.
     pub(crate) fn lost(&self) -> Result<u64, BpfError> {
         let failed = |error: MapError| BpfError::new("read the map HAPPENED".to_owned(), Cause::from(error));
-        [Happened::RecordLost, Happened::DenialNotTold, Happened::EndNotTold].iter().try_fold(0_u64, |sum, happened| {
+        LOST.iter().try_fold(0_u64, |sum, happened| {
             let cpus = self.happened.get(&happened.number(), 0).map_err(failed)?;
             Ok(cpus.iter().fold(sum, |sum, cpu| sum.wrapping_add(*cpu)))
         })
