@@ -25,9 +25,9 @@ macro_rules! happenings {
 }
 
 happenings! {
-    /// A record did not fit into the ring buffer.
+    /// A flow that began was not told to who follows: the ring buffer was full, or more came in a second than are told.
     RecordLost = 0, "record_lost";
-    /// A denial was counted but not told one by one: more came in a second than are.
+    /// A denial was counted but not told one by one: more came in a second than are, or the ring buffer was full.
     DenialNotTold = 1, "denial_not_told";
     /// A flow stayed among those without a reply, which may give way, because there is no room for one more confirmed one.
     FlowNotConfirmed = 2, "flow_not_confirmed";

@@ -60,11 +60,7 @@ pub(crate) fn denied(packet: &Packet, seen: &Seen, said: Said) {
             flags: u32::from(packet.flags),
             padding: 0,
         };
-        let is_sent = send(event, seen.config.flags & config::WATCHED != 0);
-        if !is_sent {
-            maps::note(Happened::RecordLost);
-        }
-        is_sent
+        send(event, seen.config.flags & config::WATCHED != 0)
     };
     if !is_told {
         maps::note(Happened::DenialNotTold);
