@@ -30,6 +30,7 @@ mod fragments;
 mod golden;
 mod guards;
 mod hairpin;
+mod hooks;
 mod hostile;
 mod icmp;
 mod interrupted;

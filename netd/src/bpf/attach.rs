@@ -113,7 +113,11 @@ impl Bpf {
             }
             Some(former) => {
                 maps.attachments.put(ifindex, attachment)?;
-                maps.attachments.remove(former)
+                maps.attachments.remove(former)?;
+                if let Some(hooks) = &mut self.on("let the programs know an interface")?.hooks {
+                    hooks.forget(former);
+                }
+                Ok(())
             }
             None => {
                 zero(maps, attachment.slot)?;
@@ -134,6 +138,9 @@ impl Bpf {
         }
         if let Some(attachment) = path.maps.attachments.get(ifindex) {
             path.maps.places.remove(attachment.slot, ifindex)?;
+        }
+        if let Some(hooks) = &mut path.hooks {
+            hooks.forget(ifindex);
         }
         path.maps.attachments.remove(ifindex)
     }
