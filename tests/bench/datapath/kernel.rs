@@ -1,5 +1,5 @@
 //! The kernel's own figures of eBPF programs and maps: run time and number of runs, memory; and a program that does nothing, to know what the figures
-//! themselves cost. Never loads anything that sees a packet, and never sets the global switch `kernel.bpf_stats_enabled`.
+//! themselves and the hooks cost. Never sets the global switch `kernel.bpf_stats_enabled`.
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +15,14 @@ use std::{
 /// Commands of bpf(2), linux/bpf.h.
 const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
+const PROG_ATTACH: libc::c_long = 8;
 const PROG_TEST_RUN: libc::c_long = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const ENABLE_STATS: libc::c_long = 32;
 /// BPF_PROG_TYPE_SCHED_CLS.
 const CLASSIFIER: u32 = 3;
+/// BPF_TCX_INGRESS and BPF_TCX_EGRESS.
+const HOOKS: [u32; 2] = [46, 47];
 /// Where `run_time_ns` and `run_cnt` are in `struct bpf_prog_info`, and where the second one ends.
 const RUN_TIME: usize = 192;
 const RUN_COUNT: usize = 200;
@@ -54,6 +57,14 @@ struct Load {
     insn_cnt: u32,
     insns: u64,
     license: u64,
+}
+
+#[repr(C)]
+struct Attach {
+    target_ifindex: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
 }
 
 #[repr(C)]
@@ -136,11 +147,19 @@ impl Program {
         Runs { ns: word(RUN_TIME), count: word(RUN_COUNT) }
     }
 
-    /// `r0 = 0; exit`, which touches nothing.
-    fn empty() -> Self {
+    /// `r0 = 0; exit`, which touches nothing and lets every packet pass (TC_ACT_OK).
+    pub(super) fn empty() -> Self {
         let code: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
         let asked = Load { prog_type: CLASSIFIER, insn_cnt: 2, insns: code.as_ptr() as u64, license: c"MIT".as_ptr() as u64 };
         Self(descriptor(bpf(PROG_LOAD, asked).expect("root may load a program")))
+    }
+
+    /// Puts it at both hooks of an interface of this thread's network namespace.
+    pub(super) fn at_hooks_of(&self, ifindex: u32) {
+        for hook in HOOKS {
+            let asked = Attach { target_ifindex: ifindex, attach_bpf_fd: number(&self.0), attach_type: hook, attach_flags: 0 };
+            bpf(PROG_ATTACH, asked).expect("Linux 6.6 takes programs at an interface's hooks");
+        }
     }
 
     fn run_on_nothing(&self, repeat: u32) {

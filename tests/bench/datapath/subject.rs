@@ -20,7 +20,9 @@ pub(super) enum Kind {
     Veth,
     /// Two veth pairs and a bridge, as `ip` makes them, and no firewall.
     Bridge,
-    /// The same with programs that do nothing.
+    /// The same with programs that do nothing on a tc block that both links share.
+    Block,
+    /// The same with them at the links' own hooks.
     Hooks,
     /// The same with an nft ruleset.
     Nft(Shape, Rules),
@@ -45,6 +47,7 @@ impl Subject {
         let [client, server] = match kind {
             Kind::Veth => rival::veth(&lab),
             Kind::Bridge => rival::bridge(&lab),
+            Kind::Block => rival::blocked(&lab),
             Kind::Hooks => rival::hooked(&lab),
             Kind::Nft(shape, rules) => rival::filtered(&lab, shape, rules),
             Kind::Netd { fast, rules } => ours::made(&lab, fast, rules),
@@ -78,7 +81,8 @@ impl Kind {
         match self {
             Self::Veth => "veth pair".to_owned(),
             Self::Bridge => "bridge".to_owned(),
-            Self::Hooks => "bridge, empty programs".to_owned(),
+            Self::Block => "bridge, empty programs, block".to_owned(),
+            Self::Hooks => "bridge, empty programs, hooks".to_owned(),
             Self::Nft(shape, Rules(count)) => {
                 format!("bridge, nft {}, {count} rules", if shape == Shape::Sets { "sets" } else { "linear" })
             }

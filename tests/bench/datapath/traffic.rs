@@ -106,7 +106,10 @@ fn netd(fast: bool, rules: Option<Rules>) -> Kind {
 const RULES: [Option<Rules>; 4] = [None, Some(FEW), Some(SOME), Some(MANY)];
 
 fn kinds(paths: Paths) -> Vec<Kind> {
-    let mut kinds = vec![Kind::Veth, Kind::Bridge, Kind::Hooks];
+    let mut kinds = vec![Kind::Veth, Kind::Bridge, Kind::Block];
+    if lab::hooks::are_used() {
+        kinds.push(Kind::Hooks);
+    }
     if paths == Paths::All {
         kinds.extend([false, true].into_iter().flat_map(|fast| RULES.map(|rules| netd(fast, rules))));
     }

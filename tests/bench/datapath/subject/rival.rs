@@ -5,6 +5,7 @@ use std::{io::Write as _, process::Stdio};
 use lab::{Lab, Station};
 
 use crate::datapath::{
+    kernel::Program,
     load::{CLIENT, SERVER},
     rules::{Rules, Shape},
 };
@@ -32,9 +33,18 @@ pub(super) fn bridge(lab: &Lab) -> [Station; 2] {
     ends
 }
 
-/// The same with a program on both hooks of each link that does nothing (`ret #-1`, TC_ACT_UNSPEC), attached as netd attaches its own: the least that any
-/// program costs there.
+/// The same with a program at both hooks of each link that does nothing, where netd has its own: the least that any program costs there.
 pub(super) fn hooked(lab: &Lab) -> [Station; 2] {
+    let ends = bridge(lab);
+    let program = Program::empty();
+    for name in ["client", "server"] {
+        lab.host().net().inside(|| program.at_hooks_of(nix::net::if_::if_nametoindex(format!("to-{name}").as_str()).expect("it was made")));
+    }
+    ends
+}
+
+/// The same on a block that the links share (`ret #-1`, TC_ACT_UNSPEC), where netd has its own on older kernels and in a container's first seconds.
+pub(super) fn blocked(lab: &Lab) -> [Station; 2] {
     let ends = bridge(lab);
     for name in ["client", "server"] {
         lab.host().run("tc", &["qdisc", "add", "dev", &format!("to-{name}"), "ingress_block", "21", "egress_block", "22", "clsact"]);
