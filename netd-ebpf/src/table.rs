@@ -119,13 +119,16 @@ fn flow_at(key: &FlowKey, place: Place, way: u32) -> Option<*mut Flow> {
     unsafe { (*entry).key.is(key).then_some(&raw mut (*entry).flow) }
 }
 
-/// The way of a bucket that has this key; some way where none has.
+/// The way of a bucket that has this key and its mark; some way where none has. (A flow that was taken out leaves its key behind.)
 #[inline(never)]
 fn way_of(key: &FlowKey, bucket: u32, check: u32) -> u32 {
     let place = Place { bucket, check };
+    let Some(words) = words_at(bucket) else { return 0 };
     let mut found = 0;
     for way in 0..WAYS {
-        if flow_at(key, place, way).is_some() {
+        // SAFETY: a bucket has so many words, and each is read at once.
+        let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
+        if mark.is_at(place) && flow_at(key, place, way).is_some() {
             found = way;
         }
     }
