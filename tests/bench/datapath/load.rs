@@ -37,8 +37,8 @@ const CONNECTIONS: u16 = 5003;
 
 /// iperf3 takes whole seconds.
 const STREAM_S: &str = "1";
-/// How long each of the others runs. Longer ones hide less noise than more of them do.
-const TIME: Duration = Duration::from_millis(300);
+/// How long each turn of the others is. Longer ones hide less noise than more of them do.
+const TIME: Duration = Duration::from_millis(60);
 /// No step of a load takes that long but on a path that does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The byte that ends a server.
@@ -83,6 +83,14 @@ impl Load {
             Self::StreamOneCpu | Self::Stream => "Gbit/s",
             Self::Requests | Self::Connections => "thousands/s",
             Self::Packets => "kpps received",
+        }
+    }
+
+    /// How many turns make a sample.
+    pub(super) fn turns(self) -> u8 {
+        match self {
+            Self::StreamOneCpu | Self::Stream => 1,
+            Self::Requests | Self::Connections | Self::Packets => 5,
         }
     }
 

@@ -1,5 +1,6 @@
-//! The loads over all paths, in rounds: each round measures every path once, one after the other, beginning with another one each time. What is judged is
-//! the ratio of two paths in the same round. Never measures two things at once.
+//! The loads over all paths, in rounds: each round measures every path once and by turns with the bridge, beginning with another one each time. What is
+//! judged is the ratio of a path and the bridge beside it, as a machine that others share is not as fast from one second to the next. Never measures two things
+//! at once.
 
 use super::{
     estimate::Estimate,
@@ -147,46 +148,78 @@ impl Goal {
     }
 }
 
+/// One path, once.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// How much it carried.
+    path: f64,
+    /// How much the bridge carried beside it.
+    bridge: f64,
+}
+
+impl Sample {
+    /// By turns, a few times.
+    fn taken(path: &Subject, bridge: &Subject, load: Load) -> Self {
+        let turns = load.turns();
+        let mut sample = Self { path: 0.0, bridge: 0.0 };
+        for _ in 0..turns {
+            sample.bridge += bridge.measured(load) / f64::from(turns);
+            sample.path += path.measured(load) / f64::from(turns);
+        }
+        sample
+    }
+
+    fn ratio(self) -> f64 {
+        self.path / self.bridge
+    }
+}
+
 /// What was measured: a row for each round, a column for each path.
 struct Table<'a> {
     subjects: &'a [Subject],
     load: Load,
-    rows: Vec<Vec<Option<f64>>>,
+    rows: Vec<Vec<Option<Sample>>>,
 }
 
 impl Table<'_> {
     /// Some rounds more, with some of the paths.
     fn grows(&mut self, rounds: usize, with: impl Fn(Kind) -> bool) {
         let count = self.subjects.len();
+        let bridge = self.subjects.iter().find(|subject| subject.kind == Kind::Bridge).expect("a bridge is among them");
         for _ in 0..rounds {
             let mut row = vec![None; count];
             let first = self.rows.len() % count;
             for at in (0..count).map(|at| (first + at) % count) {
                 let subject = &self.subjects[at];
-                row[at] = with(subject.kind).then(|| subject.measured(self.load));
+                if subject.kind != Kind::Bridge && with(subject.kind) {
+                    row[at] = Some(Sample::taken(subject, bridge, self.load));
+                }
             }
             self.rows.push(row);
         }
     }
 
-    fn column(&self, kind: Kind) -> Vec<Option<f64>> {
+    /// A path's samples, a row each; of the bridge what it carried beside the others.
+    fn column(&self, kind: Kind) -> Vec<Option<Sample>> {
         let at = self.subjects.iter().position(|subject| subject.kind == kind);
-        self.rows.iter().map(|row| row[at?]).collect()
+        let beside = |row: &Vec<Option<Sample>>| row.iter().flatten().next().map(|other| Sample { path: other.bridge, ..*other });
+        self.rows.iter().map(|row| if kind == Kind::Bridge { beside(row) } else { row[at?] }).collect()
     }
 
     fn ratio(&self, of: Kind, to: Kind) -> Estimate {
-        Estimate::of_ratios(&self.column(of), &self.column(to))
+        let ratios = |kind| self.column(kind).into_iter().map(|sample| sample.map(Sample::ratio)).collect::<Vec<_>>();
+        Estimate::of_ratios(&ratios(of), &ratios(to))
     }
 
     fn print(&self) {
         println!(
-            "\n{}; median of {}, and of the ratios in the same round with its 95% interval (of fewer than 6: all)",
+            "\n{}; median of {}, and of the ratios to the bridge beside it and to the veth pair in the same round, with its 95% interval (of fewer than 6: all)",
             self.load.name(),
             self.load.unit()
         );
         println!("{:<32} {:>9} {:>6}  {:>24}  {:>24}", "", "median", "rounds", "/ bridge", "/ veth pair");
         for subject in self.subjects {
-            let samples: Vec<f64> = self.column(subject.kind).into_iter().flatten().collect();
+            let samples: Vec<f64> = self.column(subject.kind).into_iter().flatten().map(|sample| sample.path).collect();
             println!(
                 "{:<32} {:>9.2} {:>6}  {:>24}  {:>24}",
                 subject.name(),
