@@ -73,7 +73,7 @@ pub const MARKS: MapSpec = map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS)
 /// Confirmed flows that found no room there. Nothing evicts them but the daemon.
 pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 131_072);
 /// What flows are spread with.
-pub const SPREAD: MapSpec = map::<u32, Spread>("SPREAD", MapKind::Array, 1);
+pub const SPREAD: MapSpec = map::<u32, Spread>("SPREAD", MapKind::Mapped, 1);
 /// What was denied lately.
 pub const DENIED: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Denied>("DENIED", MapKind::LruHash, 4_096) };
 /// What was said of first fragments.

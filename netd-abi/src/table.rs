@@ -39,9 +39,16 @@ pub struct Entry {
 pub struct Spread {
     /// Random numbers, so that nobody can choose connections that meet in one bucket. All zero: not chosen yet.
     pub seeds: [u64; 11],
-    /// Not zero: there may be flows in map `SPILLED`.
+    /// Not zero: there may be flows in map `SPILLED`. Programs set it to [`ARE_SPILLED`] before they put one there.
     pub spilled: u64,
 }
+
+/// [`Spread::spilled`]: a flow was, or is being, put into map `SPILLED`.
+pub const ARE_SPILLED: u64 = 1;
+/// The same, and no flow has been since the daemon found none there.
+pub const NONE_SEEN: u64 = 2;
+/// Where the word is among those of [`Spread`].
+pub const SPILLED_AT: usize = core::mem::offset_of!(Spread, spilled) / 8;
 
 /// Where a key is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub(crate) static MARKS: Array<Bucket> = Array::with_max_entries(maps::MARKS.ent
 #[map]
 pub(crate) static SPILLED: HashMap<FlowKey, Flow> = HashMap::with_max_entries(maps::SPILLED.entries, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static SPREAD: Array<Spread> = Array::with_max_entries(maps::SPREAD.entries, 0);
+pub(crate) static SPREAD: Array<Spread> = Array::with_max_entries(maps::SPREAD.entries, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static DENIED: LruHashMap<FlowKey, Denied> = LruHashMap::with_max_entries(maps::DENIED.entries, 0);
 #[map]

@@ -5,7 +5,7 @@ use core::ptr;
 use netd_abi::Happened;
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::policy::RuleValue;
-use netd_abi::table::{Entry, MOST_CONFIRMED, Mark, Place, WAYS};
+use netd_abi::table::{ARE_SPILLED, Entry, MOST_CONFIRMED, Mark, Place, WAYS};
 use netd_ebpf::said::Said;
 
 use crate::maps;
@@ -192,7 +192,7 @@ pub(crate) fn spilled(key: &FlowKey) -> Option<*mut Flow> {
 pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
     if let Some(spread) = maps::SPREAD.get_ptr_mut(0) {
         // SAFETY: an array's element is always there; the word is written at once, and the daemon never clears it while a flow is there.
-        unsafe { (&raw mut (*spread).spilled).write_volatile(1) };
+        unsafe { (&raw mut (*spread).spilled).write_volatile(ARE_SPILLED) };
     }
     maps::SPILLED.insert(key, flow, 0).is_ok()
 }

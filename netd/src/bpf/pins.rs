@@ -175,8 +175,12 @@ fn fits(info: &MapInfo, spec: &MapSpec) -> bool {
         MapKind::Ring => MapType::RingBuf,
     };
     info.map_type().is_ok_and(|found| found == kind)
+        && (spec.kind != MapKind::Mapped || info.map_flags() & BPF_F_MMAPABLE != 0)
         && (info.key_size(), info.value_size(), info.max_entries()) == (spec.key, spec.value, spec.entries)
 }
+
+/// A flag of maps whose values can be had in a process's memory: linux/bpf.h.
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// What the pins of a map begin with, in every layout.
 fn prefix(spec: &MapSpec) -> String {

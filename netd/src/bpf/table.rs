@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use aya::maps::{Array, MapData};
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::maps::{FLOWS, MARKS, SPREAD};
-use netd_abi::table::{Entry, Mark, Place, Spread, WAYS};
+use netd_abi::table::{Entry, Mark, NONE_SEEN, Place, SPILLED_AT, Spread, WAYS};
 
 use super::BpfError;
 use super::mapped::{Mapped, Values};
@@ -30,6 +30,8 @@ pub(crate) struct FlowTable {
     /// In this process's memory only while it is walked through: they are four megabytes.
     flows: Values<Entry>,
     spread: Spread,
+    /// The same in this process's memory, for its last word.
+    words: Mapped<AtomicU64>,
 }
 
 impl FlowTable {
@@ -39,6 +41,7 @@ impl FlowTable {
             marks: Values::open(&pins.map(&MARKS))?.mapped()?,
             flows: Values::open(&pins.map(&FLOWS))?,
             spread: spread(&pins.map(&SPREAD))?,
+            words: Values::open(&pins.map(&SPREAD))?.mapped()?,
         })
     }
 
@@ -72,6 +75,21 @@ impl FlowTable {
             if is_over(&key, stage, &flow) && word.compare_exchange(seen, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 over(&key, &flow);
             }
+        }
+        Ok(())
+    }
+
+    /// Spares the programs the look into map `SPILLED` for each new flow, if it is empty. One that spills a flow meanwhile has said so before, and is heeded:
+    /// either it said so after the first step, or its flow is there by the second look.
+    pub(crate) fn spare_spilled(&self, mut is_empty: impl FnMut() -> Result<bool, BpfError>, wait: impl FnOnce()) -> Result<(), BpfError> {
+        let word = &self.words.all()[SPILLED_AT];
+        if word.load(Ordering::SeqCst) == 0 || !is_empty()? {
+            return Ok(());
+        }
+        word.store(NONE_SEEN, Ordering::SeqCst);
+        wait();
+        if is_empty()? {
+            let _spilled_meanwhile = word.compare_exchange(NONE_SEEN, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::kernel::clock::Clock;
 use super::kernel::maps::FlowMaps;
 use super::over::over_ns;
 use crate::bpf::BpfError;
+use crate::bpf::switch::wait_for_programs;
 use crate::bpf::table::Stage;
 
 /// One part of so many of the spilled flows' room is free after room was made.
@@ -57,6 +58,7 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
             Ok(())
         }
     })?;
+    maps.flows.spare_spilled(|| maps.spilled.is_empty(), wait_for_programs)?;
     Ok(is_left)
 }
 

@@ -1,6 +1,7 @@
 //! The table as programs write it: what is shown, what is taken out, and what is left alone.
 
 use netd_abi::maps;
+use netd_abi::table::ARE_SPILLED;
 
 use super::*;
 
@@ -8,7 +9,8 @@ fn table() -> FlowTable {
     let spread =
         Spread { seeds: std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17)), spilled: 0 };
     let marks = Values::without_map((MARKS.entries * WAYS) as usize).mapped().unwrap();
-    FlowTable { marks, flows: Values::without_map(maps::FLOWS.entries as usize), spread }
+    let words = Values::without_map(SPILLED_AT + 1).mapped().unwrap();
+    FlowTable { marks, flows: Values::without_map(maps::FLOWS.entries as usize), spread, words }
 }
 
 fn key(port: u16) -> FlowKey {
@@ -82,4 +84,36 @@ fn what_the_mark_says_counts_and_a_mark_of_nobody_goes() {
     entry.key = key(81);
     table.flows.mapped().unwrap().write(at, entry);
     assert_eq!((all(&table), table.is_empty()), (Vec::new(), true));
+}
+
+#[test]
+fn programs_look_for_spilled_flows_as_long_as_there_may_be_one() {
+    use std::cell::Cell;
+
+    let table = table();
+    let says = || table.words.all()[SPILLED_AT].load(Ordering::SeqCst);
+    // As a program does: first the word, then the flow.
+    let (flows, spills) = (Cell::new(0), |flows: &Cell<u32>| {
+        table.words.all()[SPILLED_AT].store(ARE_SPILLED, Ordering::SeqCst);
+        flows.set(flows.get() + 1);
+    });
+    let spare = |wait: &dyn Fn()| table.spare_spilled(|| Ok(flows.get() == 0), wait).unwrap();
+    spare(&|| panic!("nothing was ever spilled"));
+    spills(&flows);
+    spare(&|| panic!("one is there"));
+    assert_eq!(says(), ARE_SPILLED);
+    flows.set(0);
+    spare(&|| spills(&flows));
+    assert_ne!(says(), 0, "one was spilled while it was looked");
+    flows.set(0);
+    spare(&|| {
+        spills(&flows);
+        flows.set(0);
+    });
+    assert_ne!(says(), 0, "one came and went, and the next may be on its way");
+    spare(&|| flows.set(1));
+    assert_ne!(says(), 0, "a program that had said so before has put it there now");
+    flows.set(0);
+    spare(&|| assert_ne!(says(), 0, "they look until it is sure"));
+    assert_eq!(says(), 0);
 }
