@@ -13,7 +13,7 @@ mod table;
 mod track;
 mod work;
 
-use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -34,17 +34,11 @@ fn to_container(ctx: TcContext) -> i32 {
     action(handle(&ctx, Direction::ToContainer))
 }
 
-/// Not zero: what passes has passed for good (TC_ACT_OK), so that a packet which met a program at its interface's own hook does not meet it on the block again.
-/// Zero: filters behind ours have a say (TC_ACT_UNSPEC), as those that lead to pacers. The daemon sets it as it loads the programs.
-#[unsafe(no_mangle)]
-static LAST_WORD: u32 = 0;
-
-/// What the kernel is told. A packet that is paced ends the chain in any case.
+/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain. A packet that is paced ends it too: what
+/// stands behind us on the block does not see it.
 #[inline(always)]
 fn action(outcome: Outcome) -> i32 {
     match outcome.action() {
-        // SAFETY: it is there as long as the program; volatile, as the daemon has set it since the compiler saw it.
-        Ok(Action::Continue) if unsafe { (&raw const LAST_WORD).read_volatile() } != 0 => TC_ACT_OK as i32,
         Ok(Action::Continue) => TC_ACT_UNSPEC,
         Ok(Action::Drop) => TC_ACT_SHOT as i32,
         // SAFETY: the helper takes two numbers and touches no memory of ours; an interface that is not there drops the packet.

@@ -1,4 +1,4 @@
-//! The data path's eBPF side: programs, maps, pins, the tc blocks they stand on, and the interfaces' own hooks. Never decides which container has which slot.
+//! The data path's eBPF side: programs, maps, pins, and the tc blocks they stand on. Never decides which container has which slot.
 //!
 //! What is in the kernel outlives the daemon: maps and programs are pinned, and filters stand on blocks that an anchor keeps. A new daemon opens the
 //! pins and finds nothing to do; only a daemon of another build loads its programs, which [`Bpf::put_filters`] then puts in
@@ -7,14 +7,12 @@
 //! Where the host cannot have eBPF, [`State::Off`] says why, and everything else of netd works on.
 
 pub(crate) mod attach;
-pub(crate) mod hooks;
 pub(crate) mod laws;
 pub(crate) mod mapped;
 pub(crate) mod maps;
 pub(crate) mod netlink;
 pub(crate) mod object;
 pub(crate) mod older;
-pub(crate) mod path;
 pub(crate) mod pins;
 pub(crate) mod places;
 pub(crate) mod policy;
@@ -30,11 +28,13 @@ use std::path::Path;
 
 use netd_abi::{Attachment, Counters, Direction, Why};
 use netd_core::objects::Filters;
+use netd_core::policy::book::steps::Sets;
 
 use self::maps::Maps;
-use self::path::DataPath;
+use self::object::Program;
+use self::pins::Pins;
 use self::probe::Unsupported;
-use self::tc::Blocks;
+use self::tc::{Blocks, Tc};
 use crate::kernel::KernelError;
 
 /// Where netd keeps its pins.
@@ -158,19 +158,32 @@ pub struct Bpf {
     takes_redirected: bool,
 }
 
+/// What is needed of it while the daemon runs: descriptors, no object.
+struct DataPath {
+    pins: Pins,
+    maps: Maps,
+    programs: [Program; 2],
+    tc: Tc,
+    blocks: Option<Blocks>,
+    /// What each attachment's entry says of policy, also of one that is not there yet.
+    sets: BTreeMap<u32, Sets>,
+}
+
 impl Bpf {
     /// Opens what is pinned in this directory, and loads and pins what is not. Never fails: without eBPF it is off.
     pub fn start(pins: &Path) -> Self {
-        let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
         let opened = probe::probe(object::OBJECT, pins).and_then(|()| {
-            DataPath::open(pins, hooks::are_used(&release)).map_err(|error| Unsupported {
+            DataPath::open(pins).map_err(|error| Unsupported {
                 feature: format!("eBPF ({})", error.line()),
                 since: "see the error",
                 instead: "containers are connected, nothing is counted",
             })
         });
         match opened {
-            Ok((path, adopted)) => Self { path: Ok(path), adopted, takes_redirected: tc::pacer::takes_redirected(&release) },
+            Ok((path, adopted)) => {
+                let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+                Self { path: Ok(path), adopted, takes_redirected: tc::pacer::takes_redirected(&release) }
+            }
             Err(why) => Self::off(why),
         }
     }
@@ -241,8 +254,6 @@ impl Bpf {
         let blocks = self.prepare_anchor()?;
         let path = self.on("put the programs on the shared tc blocks")?;
         path.restore_pins()?;
-        // First the hooks: whatever interrupts this, the blocks tell what is still to be replaced.
-        path.renew_hooks(blocks)?;
         let name = path.filter_name();
         for (direction, program) in Direction::ALL.into_iter().zip(&path.programs) {
             let block = blocks.of(direction);
@@ -254,7 +265,6 @@ impl Bpf {
                 )
             })?;
         }
-        path.is_current = true;
         path.pins.remove_older_maps()?;
         path.pins.remove_older_programs()
     }
@@ -263,7 +273,6 @@ impl Bpf {
     /// programs and maps goes with it; [`Self::put_filters`] would pin and use them again.
     pub fn remove(&mut self) -> Result<(), BpfError> {
         let path = self.on("remove the data path")?;
-        path.leave_hooks()?;
         path.remove_from_kernel()
             .map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
         path.blocks = None;
@@ -275,7 +284,7 @@ impl Bpf {
         path.pins.remove_all()
     }
 
-    /// Binds a host-side veth to the blocks: from now on its packets are counted, and dropped while it is no attachment. Its own hooks get the programs later.
+    /// Binds a host-side veth to the blocks: from now on its packets are counted, and dropped while it is no attachment.
     pub fn attach(&mut self, ifindex: u32) -> Result<(), BpfError> {
         let tried = format!("bind interface #{ifindex} to the shared tc blocks");
         let path = self.on(&tried)?;
@@ -283,11 +292,10 @@ impl Bpf {
             Some(blocks) => blocks,
             None => self.prepare_anchor()?,
         };
-        let path = self.on(&tried)?;
-        path.tc
+        self.on(&tried)?
+            .tc
             .bind(ifindex, blocks)
-            .map_err(|refusal| BpfError::new(format!("run `tc qdisc add dev #{ifindex} {blocks} clsact`"), refusal.into()))?;
-        path.put_on_hooks(ifindex)
+            .map_err(|refusal| BpfError::new(format!("run `tc qdisc add dev #{ifindex} {blocks} clsact`"), refusal.into()))
     }
 
     /// Whether an interface is bound to the blocks. One that is not there is not.
@@ -303,15 +311,7 @@ impl Bpf {
     pub fn attached(&mut self) -> Result<BTreeSet<u32>, BpfError> {
         let Ok(path) = &mut self.path else { return Ok(BTreeSet::new()) };
         let Some(blocks) = path.blocks else { return Ok(BTreeSet::new()) };
-        let bound =
-            path.tc.bound(blocks).map_err(|refusal| BpfError::new("look at the qdiscs of all interfaces".to_owned(), refusal.into()))?;
-        // Those of a former netd may not have them yet.
-        for ifindex in &bound {
-            if path.maps.attachments.get(*ifindex).is_some() {
-                path.put_on_hooks(*ifindex)?;
-            }
-        }
-        Ok(bound)
+        path.tc.bound(blocks).map_err(|refusal| BpfError::new("look at the qdiscs of all interfaces".to_owned(), refusal.into()))
     }
 
     /// Which interface is which attachment, read from the map.
@@ -348,6 +348,111 @@ impl Bpf {
 
     fn on_ref(&self, tried: &str) -> Result<&DataPath, BpfError> {
         self.path.as_ref().map_err(|why| BpfError::new(tried.to_owned(), why.clone().into()))
+    }
+}
+
+impl DataPath {
+    /// Opens the pins; loads what is missing. Says whether all was there.
+    fn open(dir: &Path) -> Result<(Self, bool), BpfError> {
+        let pins = Pins::open(dir)?;
+        let (mut tc, blocks) = Self::open_tc()?;
+        if let Some(blocks) = blocks.filter(|_| !pins.have_maps()) {
+            Self::rescue(&pins, &mut tc, blocks)?;
+        }
+        pins.set_aside_misfits()?;
+        let mut adopted = true;
+        let (maps, programs) = match Self::adopt(&pins)? {
+            Some(found) => found,
+            None => {
+                adopted = false;
+                object::load(&pins)?;
+                (Maps::open(&pins)?, Self::programs(&pins)?)
+            }
+        };
+        let sets = maps.attachments.sets();
+        Ok((Self { pins, maps, programs, tc, blocks, sets }, adopted))
+    }
+
+    fn open_tc() -> Result<(Tc, Option<Blocks>), BpfError> {
+        let mut tc = Tc::open().map_err(|refusal| BpfError::new("open a netlink socket".to_owned(), refusal.into()))?;
+        let blocks = tc.blocks().map_err(|refusal| BpfError::new(format!("look at {}", netd_core::mark::ANCHOR), refusal.into()))?;
+        Ok((tc, blocks))
+    }
+
+    /// Pins are missing though programs run: somebody removed them. The programs' maps are pinned again, with all that was counted.
+    fn rescue(pins: &Pins, tc: &mut Tc, blocks: Blocks) -> Result<(), BpfError> {
+        for direction in Direction::ALL {
+            let block = blocks.of(direction);
+            let filters = tc.filters(block).map_err(|refusal| BpfError::new(format!("look at tc block {block}"), refusal.into()))?;
+            for filter in filters.iter().filter(|filter| filter.is_ours()) {
+                object::maps_of(filter.program)?.into_iter().try_for_each(|map| pins.pin_again(map))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pins what lost its pin while the daemon ran.
+    fn restore_pins(&mut self) -> Result<(), BpfError> {
+        if self.pins.are_complete() {
+            return Ok(());
+        }
+        self.maps.ids().into_iter().try_for_each(|map| self.pins.pin_again(map))?;
+        // The programs are in the kernel as long as we hold them: loading them again would take the verifier as long as the first time.
+        for (direction, program) in Direction::ALL.into_iter().zip(&self.programs) {
+            let path = self.pins.program(direction);
+            if !path.exists() {
+                program.pin(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps and programs of this build, if all are pinned and belong together.
+    fn adopt(pins: &Pins) -> Result<Option<(Maps, [Program; 2])>, BpfError> {
+        if !pins.are_complete() {
+            return Ok(None);
+        }
+        let (maps, programs) = (Maps::open(pins)?, Self::programs(pins)?);
+        // A program whose maps' pins were lost counts where nobody reads.
+        let used: BTreeSet<u32> = programs.iter().flat_map(Program::maps).copied().collect();
+        Ok(maps.ids().is_subset(&used).then_some((maps, programs)))
+    }
+
+    fn programs(pins: &Pins) -> Result<[Program; 2], BpfError> {
+        let [from, to] = Direction::ALL.map(|direction| Program::open(&pins.program(direction)));
+        Ok([from?, to?])
+    }
+
+    fn filter_name(&self) -> String {
+        format!("{}{}", tc::NAME_PREFIX, self.pins.build())
+    }
+
+    fn remove_from_kernel(&mut self) -> Result<(), KernelError> {
+        if let Some(blocks) = self.tc.blocks()? {
+            for direction in Direction::ALL {
+                self.tc.remove_filters(blocks.of(direction), |_| true)?;
+            }
+        }
+        self.tc.remove_anchor()
+    }
+
+    fn filters(&mut self) -> Result<Filters, KernelError> {
+        self.blocks = self.tc.blocks()?;
+        let Some(blocks) = self.blocks else { return Ok(Filters::Absent) };
+        let mut current = self.pins.are_complete();
+        let mut any = false;
+        for (direction, program) in Direction::ALL.into_iter().zip(&self.programs) {
+            let filters = self.tc.filters(blocks.of(direction))?;
+            let mut ours = filters.iter().filter(|filter| filter.is_ours());
+            let first = ours.next();
+            any |= first.is_some();
+            current &= first.is_some_and(|filter| filter.program == program.id) && ours.next().is_none();
+        }
+        Ok(match (any, current) {
+            (false, _) => Filters::Absent,
+            (true, false) => Filters::Stale,
+            (true, true) => Filters::Current,
+        })
     }
 }
 

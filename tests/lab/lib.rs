@@ -17,7 +17,6 @@ pub mod counted;
 pub mod cri;
 pub mod daemon;
 mod explain;
-pub mod hooks;
 pub mod host;
 pub mod image;
 pub mod netctl;

@@ -12,7 +12,7 @@ const PINS: &str = "/sys/fs/bpf/netd";
 /// What a program says of a packet (linux/pkt_cls.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// TC_ACT_UNSPEC: it goes on; or TC_ACT_OK, where the programs have the last word.
+    /// TC_ACT_UNSPEC: it goes on.
     Continue,
     /// TC_ACT_SHOT: it ends here.
     Drop,
@@ -63,7 +63,7 @@ impl Programs {
         });
         let ran = ran.unwrap_or_else(|why| panic!("the program cannot be run on {frame:02x?}: {why:?}"));
         match ran.return_value.cast_signed() {
-            -1 | 0 => Answer::Continue,
+            -1 => Answer::Continue,
             2 => Answer::Drop,
             7 => Answer::Redirect,
             other => Answer::Other(other),

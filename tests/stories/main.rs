@@ -30,7 +30,6 @@ mod fragments;
 mod golden;
 mod guards;
 mod hairpin;
-mod hooks;
 mod hostile;
 mod icmp;
 mod interrupted;

@@ -113,11 +113,7 @@ impl Bpf {
             }
             Some(former) => {
                 maps.attachments.put(ifindex, attachment)?;
-                maps.attachments.remove(former)?;
-                if let Some(hooks) = &mut self.on("let the programs know an interface")?.hooks {
-                    hooks.forget(former);
-                }
-                Ok(())
+                maps.attachments.remove(former)
             }
             None => {
                 zero(maps, attachment.slot)?;
@@ -138,9 +134,6 @@ impl Bpf {
         }
         if let Some(attachment) = path.maps.attachments.get(ifindex) {
             path.maps.places.remove(attachment.slot, ifindex)?;
-        }
-        if let Some(hooks) = &mut path.hooks {
-            hooks.forget(ifindex);
         }
         path.maps.attachments.remove(ifindex)
     }

@@ -90,19 +90,8 @@ pub(crate) fn maps_of(program: u32) -> Result<Vec<u32>, BpfError> {
     found.map_or(Ok(Vec::new()), |info| Ok(info.map_ids().map_err(failed)?.unwrap_or_default()))
 }
 
-/// A running program. None where it is gone.
-pub(crate) fn fd_of(program: u32) -> Result<Option<OwnedFd>, BpfError> {
-    let failed = |cause: Cause| BpfError::new(format!("open the program with id {program}"), cause);
-    let Some(info) = aya::programs::loaded_programs().filter_map(Result::ok).find(|info| info.id() == program) else { return Ok(None) };
-    let fd = info.fd().map_err(|error| failed(error.into()))?;
-    fd.as_fd().try_clone_to_owned().map(Some).map_err(|error| failed(error.into()))
-}
-
-/// The programs' constant: whether what passes them has passed for good, whatever stands behind.
-const LAST_WORD: &str = "LAST_WORD";
-
-/// Loads the object: makes and pins the maps that have no pin yet, and pins both programs. Says whether they have the last word of what passes.
-pub(crate) fn load(pins: &Pins, last_word: bool) -> Result<(), BpfError> {
+/// Loads the object: makes and pins the maps that have no pin yet, and pins both programs.
+pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
     let failed = |cause: Cause| BpfError::new("load the eBPF object".to_owned(), cause);
     // aya takes the pin of each map as the truth, and keeps borrowed paths.
     let paths: Vec<(&str, PathBuf)> = netd_abi::MAPS.iter().map(|map| (map.name, pins.map(map))).collect();
@@ -110,8 +99,6 @@ pub(crate) fn load(pins: &Pins, last_word: bool) -> Result<(), BpfError> {
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
-    let last_word = u32::from(last_word);
-    loader.override_global(LAST_WORD, &last_word, true);
     let mut object = loader.load(OBJECT).map_err(|error| failed(error.into()))?;
     for direction in Direction::ALL {
         let program = object.program_mut(name(direction)).ok_or_else(|| failed(Cause::NoProgram(name(direction))))?;

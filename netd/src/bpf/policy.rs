@@ -11,9 +11,8 @@ use netd_core::firewall::element::Publish;
 use netd_core::policy::book::Fill;
 use netd_core::policy::book::steps::{Sets, Steps, Write};
 
-use super::path::DataPath;
 use super::switch::{Switch, wait_for_programs};
-use super::{Bpf, BpfError};
+use super::{Bpf, BpfError, DataPath};
 
 impl Bpf {
     /// Lets the programs judge by other policies: what nobody asks for yet, then each attachment, then away with what nobody asks for any more.

@@ -21,20 +21,16 @@ pub(super) fn made(lab: &Lab, fast: bool, rules: Option<Rules>) -> [Station; 2] 
     let mut spec = NetworkSpec::named(network.clone());
     spec.subnets.push("10.77.0.0/24".parse().expect("a good subnet"));
     lab.done(&Request::CreateNetwork(spec));
-    let mut hosts = Vec::new();
     let ends = [("client", CLIENT), ("server", SERVER)].map(|(name, address)| {
         let mut spec = ContainerSpec::named(name.parse().expect("a good name"));
         spec.networks.push(AttachSpec { addresses: vec![address.into()], ..AttachSpec::to(network.clone()) });
         labels(&mut spec, &[("role", name)]);
         let Reply::Container(view) = lab.done(&Request::CreateContainer(spec)) else { panic!("no container") };
-        hosts.extend(view.attachments.iter().map(|attachment| attachment.host_ifname.to_string()));
         lab.at(name, &view.netns)
     });
     if let Some(rules) = rules {
         lab.done(&applying(rules.policies()));
     }
-    // A path is measured as it is for all but a container's first seconds.
-    hosts.iter().for_each(|interface| lab.host().expect_hooked(interface));
     ends
 }
 
