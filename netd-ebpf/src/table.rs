@@ -190,11 +190,16 @@ pub(crate) fn spilled(key: &FlowKey) -> Option<*mut Flow> {
 /// Keeps a confirmed flow for which there is no room in the table.
 #[inline(never)]
 pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
-    if let Some(spread) = maps::SPREAD.get_ptr_mut(0) {
-        // SAFETY: an array's element is always there; the word is written at once, and the daemon never clears it while a flow is there.
-        unsafe { (&raw mut (*spread).spilled).write_volatile(ARE_SPILLED) };
-    }
-    maps::SPILLED.insert(key, flow, 0).is_ok()
+    let Some(spread) = maps::SPREAD.get_ptr_mut(0) else { return false };
+    // SAFETY: an array's element is always there.
+    let word = unsafe { &raw mut (*spread).spilled };
+    // SAFETY: as above; the word is written at once.
+    unsafe { word.write_volatile(ARE_SPILLED) };
+    let is_kept = maps::SPILLED.insert(key, flow, 0).is_ok();
+    // Once more, as the daemon may have found nothing in between and not have waited long enough for a CPU that was taken away.
+    // SAFETY: as above.
+    unsafe { word.write_volatile(ARE_SPILLED) };
+    is_kept
 }
 
 /// Whether the other flow that is in [`Work`] is known.

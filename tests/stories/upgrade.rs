@@ -61,6 +61,15 @@ fn ended(mut child: Child) {
     assert!(child.wait().expect("it is our child").success());
 }
 
+/// Says so when it is dropped, also by a panic: the thread that waits for it would never end.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet() {
     let lab = Lab::new();
@@ -83,6 +92,7 @@ fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet(
                 let _refused_by_the_other_end = socket.send_to(b"packet", target);
             }
         });
+        let end = EndsWith(&flood_ends);
         lab.netd().stop();
         for _ in 0..2 {
             let child = started(&lab, &next);
@@ -95,7 +105,7 @@ fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet(
             assert_eq!(filters(&lab, &veth), before);
             lab.netd().stop();
         }
-        flood_ends.store(true, Ordering::Relaxed);
+        drop(end);
     });
     lab.netd().start();
     drop(stream);

@@ -2,13 +2,12 @@
 //! what is over.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use aya::maps::{Array, MapData};
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::maps::{FLOWS, MARKS, SPREAD};
-use netd_abi::table::{Entry, Mark, NONE_SEEN, Place, SPILLED_AT, Spread, WAYS};
+use netd_abi::table::{ARE_SPILLED, Entry, Mark, NONE_SEEN, Place, SPILLED_AT, Spread, WAYS};
 
 use super::BpfError;
 use super::mapped::{Mapped, Values};
@@ -40,7 +39,7 @@ impl FlowTable {
         Ok(Self {
             marks: Values::open(&pins.map(&MARKS))?.mapped()?,
             flows: Values::open(&pins.map(&FLOWS))?,
-            spread: spread(&pins.map(&SPREAD))?,
+            spread: spread(pins)?,
             words: Values::open(&pins.map(&SPREAD))?.mapped()?,
         })
     }
@@ -113,16 +112,19 @@ impl FlowTable {
     }
 }
 
-/// The numbers that keys are spread with, which stay as long as the maps do.
-fn spread(path: &Path) -> Result<Spread, BpfError> {
+/// The numbers that keys are spread with, which stay as long as the maps do; those of a map of another kind are taken over, as the flows are where they say.
+fn spread(pins: &Pins) -> Result<Spread, BpfError> {
+    let path = &pins.map(&SPREAD);
     let tried = || format!("choose the numbers in the map pinned at {}", path.display());
     let mut map: Array<MapData, Spread> = typed(path)?;
     let there = map.get(&0, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
     if there.seeds != [0; 11] {
         return Ok(there);
     }
+    let former = pins.older(&SPREAD)?.into_iter().find_map(|path| typed::<Array<MapData, Spread>>(&path).ok()?.get(&0, 0).ok());
     // Each state has random keys of its own, and so has what it makes of nothing.
-    let spread = Spread { seeds: std::array::from_fn(|_| RandomState::new().build_hasher().finish()), ..there };
+    let seeds = || std::array::from_fn(|_| RandomState::new().build_hasher().finish());
+    let spread = Spread { seeds: former.map_or_else(seeds, |former| former.seeds), spilled: ARE_SPILLED };
     map.set(0, spread, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
     Ok(spread)
 }

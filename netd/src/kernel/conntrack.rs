@@ -31,7 +31,7 @@ const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 const TEXT: &str = "/proc/thread-self/net/nf_conntrack";
 /// With more connections than this the text takes longer than a listing that the kernel filters (some 130 bytes each).
 const MANY: u64 = 10_000;
-/// A port waits so long for others, or publishing many took twice as long as their looks take. An address does not wait: who has it next may begin connections.
+/// A port waits so long for others: a look for each would take as long as publishing does. An address does not wait, as who has it next may begin connections.
 const GATHERED_IN: Duration = Duration::from_millis(20);
 /// Bytes; the thread makes calls and little else.
 const STACK: usize = 256 * 1024;

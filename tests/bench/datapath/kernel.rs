@@ -178,6 +178,13 @@ impl Program {
     }
 }
 
+/// Whether links have hooks for programs here (tcx): from Linux 6.6 on.
+pub(super) fn has_hooks() -> bool {
+    let release = nix::sys::utsname::uname().expect("uname(2) does not fail").release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(6))
+}
+
 /// What the statistics say of a program that does nothing: their own share of every figure, in nanoseconds a run.
 pub(super) fn nothing_ns() -> f64 {
     let empty = Program::empty();

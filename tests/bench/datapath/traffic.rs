@@ -4,6 +4,7 @@
 
 use super::{
     estimate::Estimate,
+    kernel,
     load::Load,
     rules::{Rules, Shape},
     subject::{Kind, Subject},
@@ -108,7 +109,7 @@ const RULES: [Option<Rules>; 4] = [None, Some(FEW), Some(SOME), Some(MANY)];
 
 fn kinds(paths: Paths) -> Vec<Kind> {
     let mut kinds = vec![Kind::Veth, Kind::Bridge, Kind::Block];
-    if lab::hooks::are_used() {
+    if kernel::has_hooks() {
         kinds.push(Kind::Hooks);
     }
     if paths == Paths::All {
@@ -158,15 +159,16 @@ struct Sample {
 }
 
 impl Sample {
-    /// By turns, a few times.
-    fn taken(path: &Subject, bridge: &Subject, load: Load) -> Self {
+    /// By turns, a few times. The other one begins in each turn, and in each round where that has one turn only.
+    fn taken(path: &Subject, bridge: &Subject, load: Load, round: usize) -> Self {
         let turns = load.turns();
-        let mut sample = Self { path: 0.0, bridge: 0.0 };
-        for _ in 0..turns {
-            sample.bridge += bridge.measured(load) / f64::from(turns);
-            sample.path += path.measured(load) / f64::from(turns);
+        let mut carried = [0.0; 2];
+        for turn in 0..usize::from(turns) {
+            for at in [(round + turn) % 2, (round + turn + 1) % 2] {
+                carried[at] += [path, bridge][at].measured(load) / f64::from(turns);
+            }
         }
-        sample
+        Self { path: carried[0], bridge: carried[1] }
     }
 
     fn ratio(self) -> f64 {
@@ -192,7 +194,7 @@ impl Table<'_> {
             for at in (0..count).map(|at| (first + at) % count) {
                 let subject = &self.subjects[at];
                 if subject.kind != Kind::Bridge && with(subject.kind) {
-                    row[at] = Some(Sample::taken(subject, bridge, self.load));
+                    row[at] = Some(Sample::taken(subject, bridge, self.load, self.rows.len()));
                 }
             }
             self.rows.push(row);

@@ -33,7 +33,7 @@ pub(super) fn bridge(lab: &Lab) -> [Station; 2] {
     ends
 }
 
-/// The same with a program at both hooks of each link that does nothing, where netd has its own: the least that any program costs there.
+/// The same with a program that does nothing at both hooks of each link (tcx), where netd has none: to know what the block costs beside them.
 pub(super) fn hooked(lab: &Lab) -> [Station; 2] {
     let ends = bridge(lab);
     let program = Program::empty();
@@ -43,7 +43,7 @@ pub(super) fn hooked(lab: &Lab) -> [Station; 2] {
     ends
 }
 
-/// The same on a block that the links share (`ret #-1`, TC_ACT_UNSPEC), where netd has its own on older kernels and in a container's first seconds.
+/// The same on a block that the links share (`ret #-1`, TC_ACT_UNSPEC), where netd has its own: the least that any program costs there.
 pub(super) fn blocked(lab: &Lab) -> [Station; 2] {
     let ends = bridge(lab);
     for name in ["client", "server"] {
