@@ -201,7 +201,7 @@ impl Table<'_> {
         }
     }
 
-    /// A path's samples, a row each; of the bridge what it carried beside the others.
+    /// A path's samples, a row each; of the bridge what it carried beside the first of the others.
     fn column(&self, kind: Kind) -> Vec<Option<Sample>> {
         let at = self.subjects.iter().position(|subject| subject.kind == kind);
         let beside = |row: &Vec<Option<Sample>>| row.iter().flatten().next().map(|other| Sample { path: other.bridge, ..*other });
