@@ -18,6 +18,8 @@ ip link set lo up
 ulimit -n 20000
 hostname guest 2>/dev/null
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+# What a host with a firewall and a bridge has in its kernel since it booted. Emulated, that takes ten seconds, which the first container's start has not.
+modprobe -a bridge veth nft_chain_nat nft_nat nft_masq nft_ct nft_fib_inet nft_reject_inet sch_ingress cls_bpf || echo "could not load what a firewall and a bridge need"
 echo "netd-guest start"
 cd @FOLDER@ && env @ENV@ @COMMAND@
 code=$?
