@@ -55,6 +55,7 @@ pub(crate) enum Which {
 /// The queue of what is to be forgotten, and what is published now.
 #[derive(Default)]
 pub(crate) struct Conntrack {
+    /// The other is told when an address has come.
     shared: Arc<(Mutex<Shared>, Condvar)>,
 }
 
@@ -75,10 +76,12 @@ struct Published(HashMap<(Protocol, u16), Vec<Publish>>);
 impl Conntrack {
     /// Forgets these, soon; returns at once.
     pub(crate) fn flush(&self, which: Which) -> Result<(), KernelError> {
-        let (shared, is_more) = &*self.shared;
+        let (shared, is_urgent) = &*self.shared;
         let mut shared = lock(shared);
+        if let Which::Address(..) = which {
+            is_urgent.notify_one();
+        }
         shared.queue.push(which);
-        is_more.notify_one();
         if !shared.has_thread {
             let also = Arc::clone(&self.shared);
             thread::Builder::new().name("conntrack".to_owned()).stack_size(STACK).spawn(move || run(&also.0, &also.1))?;
@@ -144,22 +147,21 @@ impl Published {
     }
 }
 
-fn run(shared: &Mutex<Shared>, is_more: &Condvar) {
-    loop {
-        let queue = {
-            let has_ports_only = |shared: &mut Shared| shared.queue.iter().all(|which| matches!(which, Which::Port { .. }));
-            let gathered = is_more.wait_timeout_while(lock(shared), GATHERED_IN, has_ports_only);
-            let mut shared = gathered.unwrap_or_else(PoisonError::into_inner).0;
-            if shared.queue.is_empty() {
-                shared.has_thread = false;
-                return;
-            }
-            std::mem::take(&mut shared.queue)
-        };
+fn run(shared: &Mutex<Shared>, is_urgent: &Condvar) {
+    while let Some(queue) = gathered(shared, is_urgent, GATHERED_IN) {
         if let Err(error) = forget(&queue, shared) {
             tracing::warn!(%error, "connections of a changed port or address could not be forgotten; they end by their own timeout");
         }
     }
+}
+
+/// What has come within a time, or until an address came. Nothing: there is no thread from now on.
+fn gathered(shared: &Mutex<Shared>, is_urgent: &Condvar, within: Duration) -> Option<Vec<Which>> {
+    let has_ports_only = |shared: &mut Shared| shared.queue.iter().all(|which| matches!(which, Which::Port { .. }));
+    let waited = is_urgent.wait_timeout_while(lock(shared), within, has_ports_only);
+    let mut shared = waited.unwrap_or_else(PoisonError::into_inner).0;
+    shared.has_thread = !shared.queue.is_empty();
+    shared.has_thread.then(|| std::mem::take(&mut shared.queue))
 }
 
 fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {

@@ -35,3 +35,41 @@ fn the_ports_of_connections_are_read_from_the_kernels_text() {
                 type=129 code=0 id=7 mark=0 zone=0 use=2\n";
     assert_eq!(ports_in(text), BTreeSet::from([5001, 49152]));
 }
+
+fn port(number: u16) -> Which {
+    Which::Port { protocol: Protocol::Tcp, address: None, ports: PortRange { first: number, last: number } }
+}
+
+/// A queue whose thread is the test's own.
+fn queue() -> Conntrack {
+    let conntrack = Conntrack::default();
+    lock(&conntrack.shared.0).has_thread = true;
+    conntrack
+}
+
+fn next(conntrack: &Conntrack, within: Duration) -> Option<Vec<Which>> {
+    gathered(&conntrack.shared.0, &conntrack.shared.1, within)
+}
+
+#[test]
+fn ports_wait_for_each_other_until_an_address_comes() {
+    let conntrack = queue();
+    let given = [port(80), port(81), Which::Address(address("10.4.0.2"), 7)];
+    let taken = thread::scope(|scope| {
+        // Nobody waits so long: what is taken before all are there fails the test, and so does an address that ends nothing.
+        let taken = scope.spawn(|| next(&conntrack, Duration::from_secs(3600)));
+        given.iter().for_each(|which| conntrack.flush(which.clone()).expect("the thread is there"));
+        taken.join().expect("it does not panic")
+    });
+    assert_eq!(taken, Some(given.to_vec()));
+}
+
+#[test]
+fn ports_alone_are_taken_together_when_their_time_is_over_and_then_the_thread_ends() {
+    let conntrack = queue();
+    conntrack.flush(port(80)).expect("the thread is there");
+    conntrack.flush(port(81)).expect("the thread is there");
+    let moment = Duration::from_millis(1);
+    assert_eq!(next(&conntrack, moment), Some(vec![port(80), port(81)]));
+    assert_eq!((next(&conntrack, moment), lock(&conntrack.shared.0).has_thread), (None, false));
+}
