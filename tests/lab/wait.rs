@@ -1,6 +1,7 @@
 //! Waiting for something to become true, with a deadline. Never a fixed sleep: a machine may be slow, a story may not be wrong for it.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +19,26 @@ pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 /// Waits until `look` gives something, and panics with `what` after `limit`.
 pub fn within<T>(limit: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
     poll(limit, look).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
+}
+
+/// Does something again and again on a thread of its own while `looks` looks; ends with it, also where it panics.
+pub fn meanwhile<T>(does: impl Fn() + Sync, looks: impl FnOnce() -> T) -> T {
+    struct EndsWith<'a>(&'a AtomicBool);
+    impl Drop for EndsWith<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                does();
+            }
+        });
+        let _end = EndsWith(&is_over);
+        looks()
+    })
 }
 
 /// Looks until there is something, or `limit` is over.

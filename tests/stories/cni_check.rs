@@ -1,14 +1,9 @@
 //! CHECK looks into the kernel: whatever of an attachment is missing or different is named, and is well again when netd has mended it.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
-
 use lab::{
     Lab,
     cni::{Conflist, Interface, Sandbox},
-    wait::{PATIENCE, poll},
+    wait::{PATIENCE, meanwhile, poll},
     within,
 };
 use serde_json::{Value, json};
@@ -40,16 +35,8 @@ impl<'lab> Scene<'lab> {
     /// Breaks something again and again, for netd may mend it faster than a plugin starts, until CHECK names it.
     #[track_caller]
     fn names(&self, word: &str, breaks: impl Fn() + Sync) {
-        let named = AtomicBool::new(false);
-        let refusal = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !named.load(Ordering::Relaxed) {
-                    breaks();
-                }
-            });
-            let found = poll(PATIENCE, || self.wish.checks(&self.list).err().filter(|refusal| refusal.to_string().contains(word)));
-            named.store(true, Ordering::Relaxed);
-            found
+        let refusal = meanwhile(breaks, || {
+            poll(PATIENCE, || self.wish.checks(&self.list).err().filter(|refusal| refusal.to_string().contains(word)))
         });
         refusal.unwrap_or_else(|| panic!("CHECK does not name {word}")).of_our_own();
     }

@@ -5,11 +5,9 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Child,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
 };
 
-use lab::{Lab, eventually};
+use lab::{Lab, eventually, wait::meanwhile};
 use netd_api::{client::Client, message::Request};
 use nix::{
     sys::signal::{Signal, kill},
@@ -61,15 +59,6 @@ fn ended(mut child: Child) {
     assert!(child.wait().expect("it is our child").success());
 }
 
-/// Says so when it is dropped, also by a panic: the thread that waits for it would never end.
-struct EndsWith<'a>(&'a AtomicBool);
-
-impl Drop for EndsWith<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet() {
     let lab = Lab::new();
@@ -81,18 +70,13 @@ fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet(
     let stream = b.streams(a.v4(80));
     let before = filters(&lab, &veth);
     assert_eq!(before.len(), 2);
-    let flood_ends = AtomicBool::new(false);
-    thread::scope(|scope| {
-        // Datagrams to a port where nobody listens, as fast as one thread can: something is under way in every moment of the change.
-        let target = a.v4(9);
-        let socket = b.net().inside(|| std::net::UdpSocket::bind("0.0.0.0:0")).expect("a socket can be opened");
-        let ends = &flood_ends;
-        scope.spawn(move || {
-            while !ends.load(Ordering::Relaxed) {
-                let _refused_by_the_other_end = socket.send_to(b"packet", target);
-            }
-        });
-        let end = EndsWith(&flood_ends);
+    // Datagrams to a port where nobody listens, as fast as one thread can: something is under way in every moment of the change.
+    let target = a.v4(9);
+    let socket = b.net().inside(|| std::net::UdpSocket::bind("0.0.0.0:0")).expect("a socket can be opened");
+    let floods = || {
+        let _refused_by_the_other_end = socket.send_to(b"packet", target);
+    };
+    meanwhile(floods, || {
         lab.netd().stop();
         for _ in 0..2 {
             let child = started(&lab, &next);
@@ -105,7 +89,6 @@ fn the_next_build_replaces_the_programs_while_traffic_runs_and_misses_no_packet(
             assert_eq!(filters(&lab, &veth), before);
             lab.netd().stop();
         }
-        drop(end);
     });
     lab.netd().start();
     drop(stream);
