@@ -161,7 +161,7 @@ fn what_does_not_fit_is_refused_in_words_and_the_former_policies_hold() {
         client.reaches_not(&a, tcp(81));
     }
     let complaint = lab.netctl_with(&["policy", "apply", "-f", "-"], &[], &too_large).expect_failed(1);
-    assert!(complaint.contains("rule entries, and 262144 fit") && complaint.contains("\nhint: "), "{complaint}");
+    assert!(complaint.contains("rule entries, and 131072 fit") && complaint.contains("\nhint: "), "{complaint}");
     lab.netd().restart();
     client.reaches(&a, tcp(80));
     client.reaches_not(&a, tcp(81));

@@ -131,6 +131,12 @@ impl Book {
         &self.register.numbers
     }
 
+    /// Goes up whenever [`Self::numbers`] change.
+    #[must_use]
+    pub fn numbered(&self) -> u64 {
+        self.register.changes
+    }
+
     /// Whom an address belongs to, whether map `ADDRESSES`, map `NETS` or none of them says so.
     #[must_use]
     pub fn identity_of(&self, address: IpAddr) -> AddressValue {

@@ -35,13 +35,15 @@ pub(super) struct Policing {
     pub(super) book: Option<Book>,
     /// Where the numbers of rules are kept, so that a restarted daemon goes on counting.
     numbers: Option<PathBuf>,
+    /// Which of them are kept there, by [`Book::numbered`].
+    kept: Option<u64>,
     /// Where steps failed, so that the maps may not hold what the book says: the attachments that they were about.
     undone: Option<BTreeSet<u32>>,
 }
 
 impl Policing {
     pub(super) fn new(numbers: Option<PathBuf>) -> Self {
-        Self { book: None, numbers, undone: None }
+        Self { book: None, numbers, kept: None, undone: None }
     }
 }
 
@@ -56,15 +58,7 @@ impl<K: Kernel> Reconciler<K> {
         };
         let known = self.policing.numbers.as_deref().map(numbers::read).unwrap_or_default();
         self.policing.book = Some(Book::new(known, highest.saturating_add(1)));
-        let containers: Vec<Arc<Container>> = self.desired.containers().values().cloned().collect();
-        let mut adopted = self.rewrite();
-        for container in &containers {
-            adopted = adopted.and_then(|()| self.place(container));
-        }
-        let Some(book) = &self.policing.book else { return };
-        let entries: Vec<Write> = book.entries().collect();
-        let adopted = adopted.and_then(|()| self.kernel.hold_policy(&entries).map_err(Refused::Policing));
-        if let Err(error) = adopted {
+        if let Err(error) = self.make_true() {
             self.policing.undone.get_or_insert_default();
             warn!(error = &error as &dyn std::error::Error, "policies could not be made true; the former ones hold, and it is tried again");
             self.survey.retry();
@@ -84,13 +78,13 @@ impl<K: Kernel> Reconciler<K> {
         }
         if change.edits.iter().any(is_felt) {
             self.rewrite()?;
-            self.keep_numbers();
         }
         for edit in &change.edits {
             if let Edit::Container { after: Some(container), .. } = edit {
                 self.place(container)?;
             }
         }
+        self.keep_numbers();
         Ok(())
     }
 
@@ -128,17 +122,33 @@ impl<K: Kernel> Reconciler<K> {
         let hosts = self.host_addresses();
         self.kernel.inform(&hosts, Some(&published), self.settings.fast_path).map_err(Refused::Policing)?;
         self.rewrite()?;
-        self.redo()
+        self.redo()?;
+        self.keep_numbers();
+        Ok(())
     }
 
-    /// After steps that failed: everything that the book says, then away with what else is there.
+    /// After steps that failed.
     pub(super) fn redo(&mut self) -> Result<(), Refused> {
-        let Policing { book: Some(book), undone: Some(undone), .. } = &self.policing else { return Ok(()) };
+        if self.policing.undone.is_some() { self.make_true() } else { Ok(()) }
+    }
+
+    /// Everything that the book says, then away with what else is there. A container's verdicts need the addresses of all others: none is judged by them before
+    /// all are there, and what holds now holds until then.
+    fn make_true(&mut self) -> Result<(), Refused> {
+        let wish = self.wish();
+        let Policing { book: Some(book), undone, .. } = &mut self.policing else { return Ok(()) };
+        let mut slots = undone.clone().unwrap_or_default();
+        let Steps { before: mut zeros, mut after, .. } = book.set(wish).map_err(Refused::Policy)?;
+        for container in self.desired.containers().values() {
+            for attachment in &container.attachments {
+                zeros.extend(book.place(attachment.slot, Some(pod::placed(container, attachment))).map_err(Refused::Policy)?.before);
+                slots.insert(attachment.slot);
+            }
+        }
+        [&mut zeros, &mut after].into_iter().for_each(|writes| writes.retain(|write| matches!(write, Write::ZeroRule(_))));
         let entries: Vec<Write> = book.entries().collect();
-        let attachments = self.desired.containers().values().flat_map(|container| &container.attachments);
-        let slots = attachments.map(|attachment| attachment.slot).chain(undone.iter().copied());
-        let flips = slots.map(|slot| (slot, book.sets(slot))).collect();
-        self.perform(Steps { before: entries.clone(), flips, after: Vec::new(), rejudge: true })?;
+        let flips = slots.into_iter().map(|slot| (slot, book.sets(slot))).collect();
+        self.perform(Steps { before: zeros.into_iter().chain(entries.iter().cloned()).collect(), flips, after, rejudge: true })?;
         self.kernel.hold_policy(&entries).map_err(Refused::Policing)?;
         self.policing.undone = None;
         Ok(())
@@ -196,11 +206,16 @@ impl<K: Kernel> Reconciler<K> {
         done.map_err(Refused::Apply)
     }
 
-    fn keep_numbers(&self) {
-        let (Some(book), Some(path)) = (&self.policing.book, &self.policing.numbers) else { return };
-        if let Err(error) = numbers::write(path, book.numbers()) {
+    /// Writes the numbers of rules down where any has come or gone.
+    fn keep_numbers(&mut self) {
+        let Policing { book: Some(book), numbers: Some(path), kept, .. } = &mut self.policing else { return };
+        if *kept == Some(book.numbered()) {
+            return;
+        }
+        match numbers::write(path, book.numbers()) {
+            Ok(()) => *kept = Some(book.numbered()),
             // The next daemon would count rules from zero; nothing else.
-            warn!(%error, path = %path.display(), "could not keep the numbers of rules");
+            Err(error) => warn!(%error, path = %path.display(), "could not keep the numbers of rules"),
         }
     }
 
@@ -209,7 +224,10 @@ impl<K: Kernel> Reconciler<K> {
         let hosts = self.host_addresses();
         let done = self.kernel.inform(&hosts, None, self.settings.fast_path).map_err(Refused::Policing).and_then(|()| self.rewrite());
         match done {
-            Ok(()) => info!(default = ?self.settings.policy_default, fast_path = self.settings.fast_path, "policy settings taken over"),
+            Ok(()) => {
+                self.keep_numbers();
+                info!(default = ?self.settings.policy_default, fast_path = self.settings.fast_path, "policy settings taken over");
+            }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "settings of policy could not be taken over; it is tried again");
                 self.survey.retry();

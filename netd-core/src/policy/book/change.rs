@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netd_abi::policy::{ANYBODY, AddressValue, SetValue};
 
 use super::{
-    limit::{ADDRESSES_MOST, Limit, NETS_MOST, RULES_MOST, SETS_MOST, TooLarge},
+    limit::{Limit, TooLarge},
     set::Set,
     state::State,
     steps::{Steps, Write},
@@ -71,10 +71,10 @@ fn same_sets(old: &State, new: &State, identities: &BTreeMap<u32, u32>) -> BTree
 pub(super) fn steps(old: &State, new: &State) -> Result<Steps, TooLarge> {
     let mut steps = Steps::default();
     sets(old, new, &mut steps);
-    let puts = |steps: &Steps| steps.before.iter().filter(|write| matches!(write, Write::PutRule(..))).count();
-    fits(Limit::Rules, new.rules, old.rules + puts(&steps), RULES_MOST)?;
-    let new_sets = new.sets.keys().filter(|number| !old.sets.contains_key(number)).count();
-    fits(Limit::Sets, new.sets.len(), old.sets.len() + new_sets, SETS_MOST)?;
+    fits(Limit::Rules, new.rules)?;
+    fits(Limit::Sets, new.sets.len())?;
+    fits(Limit::Addresses, new.addresses)?;
+    fits(Limit::Nets, new.nets)?;
     if old.generation == new.generation {
         for address in old.values.keys().chain(new.values.keys()).copied().collect::<BTreeSet<_>>() {
             match (old.stored(address), new.stored(address)) {
@@ -84,10 +84,7 @@ pub(super) fn steps(old: &State, new: &State) -> Result<Steps, TooLarge> {
             }
             steps.rejudge |= old.value(address) != new.value(address);
         }
-        fits(Limit::Addresses, new.addresses, new.addresses.max(old.addresses), ADDRESSES_MOST)?;
     } else {
-        fits(Limit::Addresses, new.addresses, old.addresses + new.addresses, ADDRESSES_MOST)?;
-        fits(Limit::Nets, new.nets, old.nets + new.nets, NETS_MOST)?;
         steps.before.extend(new.all_nets().map(|(start, length, value)| Write::PutNet(new.key(start), length, value)));
         steps.before.extend(new.all_stored().map(|(address, value)| Write::PutAddress(new.key(address), value)));
         steps.after.extend(old.all_nets().map(|(start, length, _)| Write::DelNet(old.key(start), length)));
@@ -99,9 +96,8 @@ pub(super) fn steps(old: &State, new: &State) -> Result<Steps, TooLarge> {
     Ok(steps)
 }
 
-fn fits(limit: Limit, alone: usize, together: usize, most: usize) -> Result<(), TooLarge> {
-    let swap = alone <= most;
-    if together <= most { Ok(()) } else { Err(TooLarge { limit, wanted: if swap { together } else { alone }, swap, policy: None }) }
+fn fits(limit: Limit, wanted: usize) -> Result<(), TooLarge> {
+    if wanted <= limit.most() { Ok(()) } else { Err(TooLarge { limit, wanted, policy: None }) }
 }
 
 fn sets(old: &State, new: &State, steps: &mut Steps) {

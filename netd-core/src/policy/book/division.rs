@@ -185,7 +185,7 @@ impl Walk {
     fn class(&mut self) -> Result<u32, TooLarge> {
         self.overlaps += self.containing.len();
         if self.overlaps > OVERLAPS_MOST {
-            return Err(TooLarge { limit: Limit::Overlaps, wanted: self.overlaps, swap: false, policy: None });
+            return Err(TooLarge { limit: Limit::Overlaps, wanted: self.overlaps, policy: None });
         }
         let class: Vec<u32> = self.containing.keys().copied().collect();
         if let Some(number) = self.interned.get(&class) {

@@ -2,18 +2,19 @@
 
 use std::fmt;
 
-use netd_abi::policy::MAX_RULES;
+use netd_abi::{maps, policy::MAX_RULES};
 
 use crate::policy::model::PolicyName;
 
-/// Entries of map `RULES`: three sets of 20,000 blocks with four kinds of protocols; while a set is replaced old and new are there.
-pub const RULES_MOST: usize = 262_144;
-/// Entries of map `ADDRESSES`: 100,000 single addresses in policies, old and new, and the containers.
-pub const ADDRESSES_MOST: usize = 262_144;
-/// Entries of map `NETS`: 100,000 prefixes in policies, old and new.
-pub const NETS_MOST: usize = 262_144;
+// Of these a map holds twice as many: while policies are replaced, and when a restarted daemon writes them beside what it finds, old and new are there.
+/// Entries of map `RULES`: a set of 30,000 blocks with four kinds of protocols.
+pub const RULES_MOST: usize = maps::RULES.entries as usize / 2;
+/// Entries of map `ADDRESSES`: 100,000 single addresses in policies, and the containers.
+pub const ADDRESSES_MOST: usize = maps::ADDRESSES.entries as usize / 2;
+/// Entries of map `NETS`: 100,000 prefixes in policies.
+pub const NETS_MOST: usize = maps::NETS.entries as usize / 2;
 /// Entries of map `SETS`.
-pub const SETS_MOST: usize = 4_096;
+pub const SETS_MOST: usize = maps::SETS.entries as usize / 2;
 /// Numbers for rules; 0 is none.
 pub const NUMBERS_MOST: usize = MAX_RULES as usize - 1;
 /// Memberships of prefixes in rules' blocks, all together: what overlaps more takes seconds to compute.
@@ -69,8 +70,6 @@ pub struct TooLarge {
     pub limit: Limit,
     /// How many are wanted; at least so many, where counting stopped there.
     pub wanted: usize,
-    /// All would fit, but not beside what they replace.
-    pub swap: bool,
     /// Which policy takes the most of them, as far as that is known.
     pub policy: Option<PolicyName>,
 }
@@ -80,13 +79,10 @@ impl fmt::Display for TooLarge {
         let (what, instead) = self.limit.words();
         let most = self.limit.most();
         write!(f, "policies need {} {what}, and {most} fit", self.wanted)?;
-        if self.swap {
-            write!(f, " while the old ones are still there")?;
-        }
         if let Some(policy) = &self.policy {
             write!(f, "; {policy} takes the most")?;
         }
-        if self.swap { write!(f, "; remove it first and apply it again, or {instead}") } else { write!(f, "; {instead}") }
+        write!(f, "; {instead}")
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) struct Register {
     strange: BTreeSet<u32>,
     /// All from here on are strange.
     next: u32,
+    /// How often a number was given or taken back.
+    pub(super) changes: u64,
 }
 
 impl Register {
@@ -100,29 +102,29 @@ impl Register {
         numbers.retain(|_, number| (1..=NUMBERS_MOST as u32).contains(number) && taken.insert(*number));
         let next = taken.last().map_or(1, |last| last + 1);
         let strange = (1..next).filter(|number| !taken.contains(number)).collect();
-        Self { numbers, names: BTreeMap::new(), clean: BTreeSet::new(), strange, next }
+        Self { numbers, names: BTreeMap::new(), clean: BTreeSet::new(), strange, next, changes: 0 }
     }
 
-    /// The number of a rule, a new one if need be. What has to be zeroed before it is used goes to `writes`.
+    /// The number of a rule, a new one if need be: one that nobody had, as long as there are such, for flows and records may still name an earlier rule by the
+    /// number that it had. What has to be zeroed before it is used goes to `writes`.
     pub(super) fn give(&mut self, id: RuleId, name: impl FnOnce() -> RuleName, writes: &mut Vec<Write>) -> Result<u32, TooLarge> {
         let number = match self.numbers.get(&id) {
             Some(number) => *number,
             None => {
-                let number = if let Some(number) = self.clean.pop_first() {
+                let number = if self.next as usize <= NUMBERS_MOST {
+                    self.next += 1;
+                    writes.push(Write::ZeroRule(self.next - 1));
+                    self.next - 1
+                } else if let Some(number) = self.clean.pop_first() {
                     number
-                } else {
-                    let number = self.strange.pop_first().unwrap_or_else(|| {
-                        self.next += 1;
-                        self.next - 1
-                    });
-                    if number as usize > NUMBERS_MOST {
-                        self.next = number;
-                        return Err(TooLarge { limit: Limit::Numbers, wanted: self.numbers.len() + 1, swap: false, policy: None });
-                    }
+                } else if let Some(number) = self.strange.pop_first() {
                     writes.push(Write::ZeroRule(number));
                     number
+                } else {
+                    return Err(TooLarge { limit: Limit::Numbers, wanted: self.numbers.len() + 1, policy: None });
                 };
                 self.numbers.insert(id, number);
+                self.changes += 1;
                 number
             }
         };
@@ -134,6 +136,7 @@ impl Register {
     pub(super) fn take_back(&mut self, ids: Vec<RuleId>) {
         for id in ids {
             if let Some(number) = self.numbers.remove(&id) {
+                self.changes += 1;
                 self.names.remove(&number);
                 self.strange.insert(number);
             }
@@ -142,12 +145,13 @@ impl Register {
 
     /// Forgets the rules of policies that are not among these any more, with their numbers. The numbers are free when `writes` are done.
     pub(super) fn keep(&mut self, tokens: &BTreeSet<&str>, writes: &mut Vec<Write>) {
-        let Self { numbers, names, clean, .. } = self;
+        let Self { numbers, names, clean, changes, .. } = self;
         numbers.retain(|id, number| {
             let stays = id.tokens().all(|token| tokens.contains(token));
             if !stays {
                 names.remove(number);
                 clean.insert(*number);
+                *changes += 1;
                 writes.push(Write::ZeroRule(*number));
             }
             stays

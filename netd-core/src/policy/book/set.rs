@@ -237,7 +237,7 @@ impl Set {
             *by_policy.entry(name).or_insert(0) += counts.get(&rule).copied().unwrap_or(0);
         }
         let policy = by_policy.into_iter().max_by_key(|(_, count)| *count).map(|(name, _)| name.clone());
-        TooLarge { limit: Limit::Rules, wanted: (others + self.len() + further.len()).max(RULES_MOST + 1), swap: false, policy }
+        TooLarge { limit: Limit::Rules, wanted: (others + self.len() + further.len()).max(RULES_MOST + 1), policy }
     }
 }
 

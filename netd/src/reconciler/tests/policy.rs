@@ -212,6 +212,10 @@ fn the_next_daemon_takes_over_verdicts_and_goes_on_counting_under_the_same_numbe
         book.rules().iter().map(|(number, name)| (name.to_string(), *number)).collect::<BTreeMap<_, _>>()
     };
     daemon.ask(&apply(&lets_in("a", "web"), false)).unwrap();
+    // The rule that none matches gets its number with the first container that it is about.
+    daemon.ask(&Request::RemoveContainer("db".parse().unwrap())).unwrap();
+    daemon.ask(&apply(&lets_in("a", "cache"), false)).unwrap();
+    daemon.ask(&container("db")).unwrap();
     let (counted, former) = (rules(&daemon), stage.kernel.world().verdicts.sets.clone());
     drop(daemon);
     let mut next = stage.daemon(stage.kernel.reopened()).with_numbers(numbers);
@@ -219,6 +223,43 @@ fn the_next_daemon_takes_over_verdicts_and_goes_on_counting_under_the_same_numbe
     let counts_on = rules(&next);
     assert!(counts_on.len() == 3 && counts_on.iter().all(|(rule, number)| counted.get(rule) == Some(number)), "{counts_on:?}, {counted:?}");
     assert_ne!(stage.kernel.world().verdicts.sets, former, "its own are above all that were there");
+    assert_nothing_to_do(&mut next);
+}
+
+#[test]
+fn a_start_lets_no_container_be_judged_before_all_that_it_is_judged_by_is_there() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    for name in ["web", "cache"] {
+        daemon.ask(&container(name)).unwrap();
+    }
+    drop(daemon);
+    stage.kernel.world().done.clear();
+    let mut next = stage.daemon(stage.kernel.reopened());
+    let done = stage.kernel.world().done.clone();
+    let steps: Vec<_> = done.iter().filter_map(|op| if let Op::Enforce(steps) = op { Some(steps) } else { None }).collect();
+    let [steps] = steps.as_slice() else { panic!("all at once, and nothing else: {steps:?}") };
+    assert_eq!(steps.flips.len(), 3);
+    let book = next.policing.book.as_ref().unwrap();
+    assert!(book.entries().all(|entry| steps.before.contains(&entry)), "{steps}");
+    assert_nothing_to_do(&mut next);
+}
+
+#[test]
+fn a_start_that_fails_at_policies_leaves_the_former_ones_until_all_is_true() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("web")).unwrap();
+    let allowed = ways(&daemon);
+    drop(daemon);
+    stage.kernel.world().done.clear();
+    let _sockets_went = stage.kernel.reopened();
+    let mut next = stage.daemon(stage.kernel.failing_at(0));
+    let done = stage.kernel.world().done.clone();
+    let flipped = done.iter().filter_map(|op| if let Op::Enforce(steps) = op { Some(steps.flips.len()) } else { None });
+    assert_eq!(flipped.collect::<Vec<_>>(), [2], "nobody before all");
+    assert_true(&next);
+    assert_eq!(ways(&next), allowed);
     assert_nothing_to_do(&mut next);
 }
 

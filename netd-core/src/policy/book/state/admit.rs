@@ -95,7 +95,7 @@ impl State {
         }
         let sets = self.sets.len() + admission.sets.len();
         if sets > SETS_MOST {
-            return Err(TooLarge { limit: Limit::Sets, wanted: sets, swap: false, policy: self.commonest() });
+            return Err(TooLarge { limit: Limit::Sets, wanted: sets, policy: self.commonest() });
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl State {
     /// Whether the addresses that policies name fit.
     pub(in crate::policy::book) fn check_world(&self) -> Result<(), TooLarge> {
         if self.nets > NETS_MOST {
-            return Err(TooLarge { limit: Limit::Nets, wanted: self.nets, swap: false, policy: None });
+            return Err(TooLarge { limit: Limit::Nets, wanted: self.nets, policy: None });
         }
         self.check_addresses(0)
     }
@@ -111,7 +111,7 @@ impl State {
     /// Whether so many further addresses fit.
     pub(super) fn check_addresses(&self, further: usize) -> Result<(), TooLarge> {
         let wanted = self.addresses + further;
-        if wanted > ADDRESSES_MOST { Err(TooLarge { limit: Limit::Addresses, wanted, swap: false, policy: None }) } else { Ok(()) }
+        if wanted > ADDRESSES_MOST { Err(TooLarge { limit: Limit::Addresses, wanted, policy: None }) } else { Ok(()) }
     }
 
     /// Takes back what was made for a container that does not fit.

@@ -32,7 +32,7 @@ fn another_policys_change_leaves_numbers_alone() {
     assert_ne!(before[two], after[two], "another rule's counter would go on");
     assert!(steps.after.contains(&Write::ZeroRule(before[two])) && steps.before.contains(&Write::ZeroRule(after[two])));
     book.set(wish(policies(92))).unwrap().expect_done();
-    assert_eq!(numbered(&book)[two], before[two], "free again once it is zero");
+    assert!(numbered(&book)[two] > after[two], "what was recorded under an earlier number still says whose it was");
 }
 
 #[test]
