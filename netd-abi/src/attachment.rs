@@ -25,6 +25,14 @@ pub mod flag {
     pub const PACED: u32 = 1 << 4;
 }
 
+/// Values of map `ALLOWED`.
+pub mod allowance {
+    /// An address of the container itself: a further one, or one of another network. By its own hardware address only.
+    pub const OWN: u32 = 0;
+    /// The container stands for others with it, by whatever hardware address.
+    pub const OTHERS: u32 = 1;
+}
+
 /// Who is behind one host-side veth.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -263,7 +263,7 @@ fn entry(veth: &Veth, container: &Container, attachment: &Attachment) -> Entry {
     addresses.sort_by_key(|address| Family::of(*address));
     // On several networks a container may send by one of them with its address of another (RFC 3704, 2.4).
     let others = container.attachments.iter().filter(|other| other.slot != attachment.slot);
-    let elsewhere = others.flat_map(|other| &other.addresses).map(|net| ipnet::IpNet::from(net.addr()));
+    let elsewhere = others.flat_map(|other| &other.addresses).map(ipnet::IpNet::addr);
     Entry {
         mac: attachment.mac,
         checks: match container.guard {
@@ -272,7 +272,8 @@ fn entry(veth: &Veth, container: &Container, attachment: &Attachment) -> Entry {
             Guard::On => Checks::All,
         },
         addresses,
-        allowed: container.allow.iter().copied().chain(elsewhere).collect(),
+        elsewhere: elsewhere.collect(),
+        allowed: container.allow.iter().copied().collect(),
         bridge: veth.bridge.clone(),
         isolated: veth.isolated,
         paced: veth.to_container.is_some(),

@@ -110,7 +110,9 @@ pub struct Entry {
     pub mac: Mac,
     /// Its own addresses, the first of each family first.
     pub addresses: Vec<IpAddr>,
-    /// Further ones that it may send from.
+    /// Those that it has on other networks.
+    pub elsewhere: BTreeSet<IpAddr>,
+    /// Further ones that it may send from in others' stead.
     pub allowed: BTreeSet<IpNet>,
     /// What of what it sends is checked.
     pub checks: Checks,

@@ -2,7 +2,7 @@
 
 use netd_abi::{
     Why,
-    attachment::{End, flag},
+    attachment::{End, allowance, flag},
 };
 
 use crate::packet::{Address, Arp, Bytes, Cut, Far, Frame, Header as _, Inside, Packet, is_v4, mark, protocol, v4, words};
@@ -20,19 +20,20 @@ mod nd {
     pub(super) const OPTIONS: u32 = 24;
 }
 
-/// Says why a container may not send this frame; none: it may. Who stands for others by an allowed address (a virtual IP, a machine behind the container)
-/// may do so by its own hardware address, but gives no service of the host's and speaks for no other address.
+/// Says why a container may not send this frame; none: it may. `allows` knows [`netd_abi::attachment::allowance`] of an address. Who stands for others (a virtual
+/// IP, a machine behind the container) may do so by any hardware address, but gives no service of the host's and speaks for no other address.
 #[inline(always)]
-pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Address) -> bool) -> Option<Why> {
+pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Address) -> Option<u32>) -> Option<Why> {
     let is_own_mac = frame.source_mac == mac(end);
     let checks_ip = end.has(flag::GUARD_IP);
-    let allowed = |address: &Address| end.has(flag::ALLOWED) && allows(address);
+    let allowed = |address: &Address| if end.has(flag::ALLOWED) { allows(address) } else { None };
     match frame.inside {
         Inside::Arp if checks_ip => {
-            if allowed(&v4(frame.arp.sender)) {
+            let allowance = allowed(&v4(frame.arp.sender));
+            if allowance == Some(allowance::OTHERS) {
                 return None;
             }
-            if refuses_arp(end, &frame.arp) {
+            if refuses_arp(end, &frame.arp, allowance.is_some()) {
                 return Some(Why::DropArpSpoof);
             }
         }
@@ -41,10 +42,9 @@ pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Ad
             if packet.has(mark::SOURCE_ROUTE) {
                 return Some(Why::DropSourceRoute);
             }
-            let stands_for_others = !owns(end, packet);
-            if stands_for_others && !allowed(&packet.source) {
-                return Some(Why::DropSourceAddress);
-            }
+            let allowance = if owns(end, packet, bytes) { Some(allowance::OWN) } else { allowed(&packet.source) };
+            let Some(allowance) = allowance else { return Some(Why::DropSourceAddress) };
+            let stands_for_others = allowance == allowance::OTHERS;
             if let Some(why) = refuses_service(packet) {
                 return Some(why);
             }
@@ -60,11 +60,11 @@ pub fn refuses(end: &End, frame: &Frame, bytes: &impl Bytes, allows: impl Fn(&Ad
     (end.has(flag::GUARD_MAC) && !is_own_mac).then_some(Why::DropSourceMac)
 }
 
-/// Whether a service that only the host gives sends from this UDP port: DHCP (RFC 2131, 4.1), DHCPv6 (RFC 8415, 7.2).
+/// Whether clients of a service that only the host gives listen at this UDP port, wherever it is sent from: DHCP (RFC 2131, 4.1), DHCPv6 (RFC 8415, 7.2).
 #[inline(always)]
 #[must_use]
-pub const fn is_service(port: u16) -> bool {
-    port == 67 || port == 547
+pub const fn is_of_clients(port: u16) -> bool {
+    port == 68 || port == 546
 }
 
 /// The container's hardware address, split as a frame's is.
@@ -96,7 +96,7 @@ fn is_link_local(address: &Address) -> bool {
 
 /// Whether the source is the container's: its own, a link-local one, or none yet where it asks for one.
 #[inline(always)]
-fn owns(end: &End, packet: &Packet) -> bool {
+fn owns(end: &End, packet: &Packet, bytes: &impl Bytes) -> bool {
     let source = &packet.source;
     if is_own(end, source) {
         return true;
@@ -107,28 +107,34 @@ fn owns(end: &End, packet: &Packet) -> bool {
         return source[3] == 0 && (asks || packet.protocol == protocol::IGMP);
     }
     // Duplicate address detection and multicast listening begin without address (RFC 4862, 5.4; RFC 3810, 5.2.13).
-    is_link_local(source) || *source == [0; 4] && packet.protocol == protocol::ICMPV6 && packet.has(mark::LINK)
+    is_link_local(source) || *source == [0; 4] && packet.protocol == protocol::ICMPV6 && packet.is_of_link(bytes)
 }
 
 /// Services that only the host gives on a network.
 #[inline(always)]
 fn refuses_service(packet: &Packet) -> Option<Why> {
-    match (packet.protocol, packet.source_port, packet.destination_port) {
-        (protocol::UDP, 67, 68) | (protocol::UDP, 547, 546) => Some(Why::DropDhcpServer),
-        (protocol::ICMPV6, ..) if packet.icmp_type == nd::ROUTER_ADVERTISEMENT => Some(Why::DropRouterAdvertisement),
+    match packet.protocol {
+        protocol::UDP if is_of_clients(packet.destination_port) => Some(Why::DropDhcpServer),
+        protocol::ICMPV6 if packet.icmp_type == nd::ROUTER_ADVERTISEMENT => Some(Why::DropRouterAdvertisement),
         _ => None,
     }
 }
 
 /// ARP speaks for the sender's address: its own, or none (a probe).
 #[inline(always)]
-fn refuses_arp(end: &End, arp: &Arp) -> bool {
-    arp.sender_mac != mac(end) || arp.sender != 0 && !is_own(end, &v4(arp.sender))
+fn refuses_arp(end: &End, arp: &Arp, is_further: bool) -> bool {
+    arp.sender_mac != mac(end) || arp.sender != 0 && !is_further && !is_own(end, &v4(arp.sender))
 }
 
 /// An advertisement speaks for its target, and both messages name a hardware address.
 #[inline(always)]
-fn refuses_discovery(end: &End, packet: &Packet, bytes: &impl Bytes, allowed: &impl Fn(&Address) -> bool, stands_for_others: bool) -> bool {
+fn refuses_discovery(
+    end: &End,
+    packet: &Packet,
+    bytes: &impl Bytes,
+    allowed: &impl Fn(&Address) -> Option<u32>,
+    stands_for_others: bool,
+) -> bool {
     let option = match packet.icmp_type {
         nd::REDIRECT => return true,
         nd::ADVERTISEMENT => nd::TARGET,
@@ -144,11 +150,10 @@ fn refuses_discovery(end: &End, packet: &Packet, bytes: &impl Bytes, allowed: &i
     let (Some(a), Some(b), Some(c), Some(d)) = (word(8), word(12), word(16), word(20)) else { return true };
     let target = [a, b, c, d];
     if option == nd::TARGET {
-        if allowed(&target) {
-            return false;
-        }
-        if !is_own(end, &target) && !is_link_local(&target) {
-            return true;
+        match allowed(&target) {
+            Some(allowance::OTHERS) => return false,
+            None if !is_own(end, &target) && !is_link_local(&target) => return true,
+            _ => {}
         }
     } else if stands_for_others {
         return false;

@@ -237,7 +237,7 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
         return later_fragment(attachment, packet, seen, id);
     }
     // What a link needs to work at all: neighbours, and who listens to which group.
-    if packet.has(mark::LINK) || packet.protocol == protocol::IGMP && packet.goes_to_group() {
+    if packet.is_of_link(&Linear::within(&TcContext::new(skb))) || packet.protocol == protocol::IGMP && packet.goes_to_group() {
         return Said::FORWARD;
     }
     if packet.has(mark::TOO_MANY_HEADERS) {
@@ -267,7 +267,7 @@ pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
     count_number(attachment.slot, seen.direction(), said.number(), seen.counted);
     count_rule(said.rule(), seen.counted);
     emit::denied(packet, seen, said);
-    if said.number() != Why::RejectPolicy.number() {
+    if said.number() != Why::RejectPolicy.number() || is_meant() == 0 {
         return reply::NO_ANSWER;
     }
     let answered = reply::answer(skb, packet, seen.direction(), seen.now);
@@ -275,6 +275,15 @@ pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
         maps::note(Happened::AnswerNotMade);
     }
     answered
+}
+
+/// Whether the packet in [`Work`] is from this container or meant for it: a bridge that does not know where somebody is sends what is for them to everybody.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_meant() -> u32 {
+    let Some(Work { frame, seen, .. }) = maps::work() else { return 0 };
+    let Some(end) = maps::end(seen.ifindex) else { return 0 };
+    u32::from(matches!(seen.direction(), Direction::FromContainer) || frame.destination_mac == guard::mac(end))
 }
 
 #[inline(always)]

@@ -1,11 +1,11 @@
 //! What policy says of a new connection. Decides nothing about known ones, counts nothing.
 
 use netd_abi::attachment::Attachment;
-use netd_abi::flow::{FlowKey, JudgedKey, PublishedKey, PublishedValue, config};
+use netd_abi::flow::{FlowKey, Judged, JudgedKey, PublishedKey, PublishedValue, config};
 use netd_abi::policy::{ANYBODY, NO_SET, PREFIXES, RuleKey};
 use netd_abi::{Direction, Why};
 use netd_ebpf::flow::{leading, opener, policy_port};
-use netd_ebpf::packet::{bytes, is_v4, words};
+use netd_ebpf::packet::{bytes, is_v4, protocol, words};
 use netd_ebpf::recent::Question;
 use netd_ebpf::said::Said;
 
@@ -14,6 +14,8 @@ use crate::work::{Seen, Work};
 
 /// A connection that came through a published port under the host's address is known by its target alone for so long, where masquerading changed its port.
 const JUDGED_NS: u64 = 2_000_000_000;
+/// By its client's port, too, for so long: as a SYN is sent again (net.ipv4.tcp_syn_retries).
+const JUDGED_BY_PORT_NS: u64 = 130_000_000_000;
 /// DNS (RFC 1035, 4.2).
 const DNS: [u8; 2] = 53_u16.to_be_bytes();
 
@@ -67,11 +69,14 @@ extern "C" fn weigh_by_host() -> u64 {
     let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
     let said = match seen.asked() {
         Direction::FromContainer => to_published(attachment, &seen.key, seen.now),
-        Direction::ToContainer if was_judged(&seen.key, seen.now) => {
-            seen.opener |= opener::JUDGED;
-            Said::FORWARD
+        Direction::ToContainer => {
+            let who = judged(&seen.key, seen.now);
+            if who.is_some() {
+                seen.opener |= opener::JUDGED;
+            }
+            let client = who.map_or(seen.key.remote, |who| who.client);
+            ask_to_receive(attachment, seen.key.protocol, &client, seen.key.local_port)
         }
-        Direction::ToContainer => ask_to_receive(attachment, seen.key.protocol, &seen.key.remote, seen.key.local_port),
     };
     said.raw()
 }
@@ -84,7 +89,8 @@ fn ask_to_send(attachment: &Attachment, protocol: u8, remote: &[u8; 16], port: [
     }
     let owner = maps::owner(attachment.generation, remote);
     let (protocol, port) = policy_port(protocol, port);
-    ask(attachment.egress, if owner.dns != 0 && port == DNS { owner.dns } else { owner.identity }, protocol, port)
+    let is_dns = owner.dns != 0 && port == DNS && protocol != protocol::SCTP;
+    ask(attachment.egress, if is_dns { owner.dns } else { owner.identity }, protocol, port)
 }
 
 /// Whether it may be sent to at a port of its own.
@@ -107,7 +113,8 @@ fn to_published(attachment: &Attachment, key: &FlowKey, now: u64) -> Said {
     if said.passes() { through_published(key, target, said, now) } else { said }
 }
 
-/// What the target's ingress rules say of a connection to its published port: it may see another source address, and then could not tell.
+/// What is said of a connection to a published port that its sender may make: the target's ingress rules deny it here, as the target may see another source
+/// address and then could not tell; where they let it in the target's own program says so, and counts it.
 #[inline(never)]
 fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u64) -> Said {
     let Some(other) = maps::local(&target.address).and_then(maps::attachment) else { return said };
@@ -116,7 +123,7 @@ fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u6
         return of_target;
     }
     note_judged(key, target, now);
-    if said.number() == Why::Forward.number() && said.rule() == 0 { of_target } else { said }
+    said
 }
 
 /// Notes who it is that comes through a published port. Where it cannot be noted, the target's own program judges by the address that it sees, and drops
@@ -151,19 +158,20 @@ fn published(key: &FlowKey) -> Option<&'static PublishedValue> {
     unsafe { maps::PUBLISHED.get(&place) }
 }
 
-/// Whether what comes under the host's address is a connection through a published port that its container was allowed. Whatever else is masqueraded
-/// is judged by the address that it has, never as the host's own.
+/// Who it is that comes under the host's address, where it is a connection through a published port that its container was allowed. Whatever else is
+/// masqueraded is judged by the address that it has, never as the host's own.
 #[inline(never)]
-fn was_judged(key: &FlowKey, now: u64) -> bool {
+fn judged(key: &FlowKey, now: u64) -> Option<&'static Judged> {
     let mut judged =
         JudgedKey { target: key.local, target_port: key.local_port, client_port: key.remote_port, protocol: key.protocol, padding: [0; 3] };
     // SAFETY: a value that is replaced meanwhile is as true as the former one.
-    if unsafe { maps::JUDGED.get(&judged) }.is_some() {
-        return true;
+    let by_port = unsafe { maps::JUDGED.get(&judged) };
+    if by_port.is_some_and(|who| now.wrapping_sub(who.time_ns) < JUDGED_BY_PORT_NS) {
+        return by_port;
     }
     judged.client_port = [0; 2];
     // SAFETY: as above.
-    unsafe { maps::JUDGED.get(&judged) }.is_some_and(|who| now.wrapping_sub(who.time_ns) < JUDGED_NS)
+    unsafe { maps::JUDGED.get(&judged) }.filter(|who| now.wrapping_sub(who.time_ns) < JUDGED_NS)
 }
 
 /// What a rule set says: the longest prefix of the port that it has for the identity, else for anybody, else its default.

@@ -158,10 +158,21 @@ pub(crate) fn owner(generation: u32, address: &[u8; 16]) -> AddressValue {
     }
 }
 
-/// Whether an attachment may send from an address besides its first ones.
+/// How an attachment may send from an address besides its first ones: a [`netd_abi::attachment::allowance`].
+#[inline(always)]
+pub(crate) fn allows(slot: u32, address: &Address) -> Option<u32> {
+    match allowance(slot, address) {
+        NOT_ALLOWED => None,
+        allowance => Some(allowance),
+    }
+}
+
+/// No allowance has this number.
+const NOT_ALLOWED: u32 = u32::MAX;
+
 #[inline(never)]
-pub(crate) fn allows(slot: u32, address: &Address) -> bool {
-    longest(&ALLOWED, &Longest { bits: 32 + 128, key: AllowedKey { slot, address: bytes(*address) } }).is_some()
+fn allowance(slot: u32, address: &Address) -> u32 {
+    longest(&ALLOWED, &Longest { bits: 32 + 128, key: AllowedKey { slot, address: bytes(*address) } }).copied().unwrap_or(NOT_ALLOWED)
 }
 
 /// Whether an address is the host's own.

@@ -203,7 +203,7 @@ pub mod mark {
     pub const SOURCE_ROUTE: u8 = 1;
     /// An ICMP message that is an error about another packet.
     pub const ICMP_ERROR: u8 = 1 << 1;
-    /// Neighbour discovery or multicast listening: what a link needs to work at all.
+    /// A message of neighbour discovery or multicast listening. Whether it is one of its link [`Packet::is_of_link`] says.
     pub const LINK: u8 = 1 << 2;
     /// There were more extension headers than are looked through.
     pub const TOO_MANY_HEADERS: u8 = 1 << 3;
@@ -238,6 +238,15 @@ impl Packet {
     #[must_use]
     pub const fn has(&self, mark: u8) -> bool {
         self.marks & mark != 0
+    }
+
+    /// Whether it is what a link needs to work at all, and of this link: with the hop limit of one's own link for multicast listeners (RFC 2710, 3; RFC 3810, 5),
+    /// and for neighbour discovery with one that no router has lowered (RFC 4861, 11.2). The hop limit is read here, as nothing else asks for it.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_of_link(&self, bytes: &impl Bytes) -> bool {
+        let of_listeners = matches!(self.icmp_type, 130..=132 | 143);
+        self.has(mark::LINK) && Far::at(bytes, self.network_at).u8(7) == Some(if of_listeners { 1 } else { 255 })
     }
 
     /// Whether it goes to many: a multicast group, or IPv4's broadcast.

@@ -51,7 +51,7 @@ pub fn read(frame: &impl Bytes, end: &End, direction: Direction, key: &mut FlowK
     };
     if matches!(direction, Direction::FromContainer) && end.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
         let source_mac = (head.u16(6)?.to_be(), head.word(8)?);
-        let is_service = ends.protocol == protocol::UDP && guard::is_service(u16::from_be_bytes(ends.ports.0));
+        let is_service = ends.protocol == protocol::UDP && guard::is_of_clients(u16::from_be_bytes(ends.ports.1));
         if source_mac != guard::mac(end) || is_service || !guard::is_own(end, &ends.source) {
             return None;
         }

@@ -40,6 +40,13 @@ pub(crate) fn is_tagged(ctx: &TcContext) -> bool {
     unsafe { (*ctx.skb.skb).vlan_present != 0 }
 }
 
+/// Whether a socket of this host sent it.
+#[inline(always)]
+pub(crate) fn has_socket(ctx: &TcContext) -> bool {
+    // SAFETY: as above; the pointer is compared and not followed.
+    unsafe { !(*ctx.skb.skb).__bindgen_anon_2.sk.is_null() }
+}
+
 /// How large the packet is.
 #[inline(always)]
 pub(crate) fn size(ctx: &TcContext) -> Size {

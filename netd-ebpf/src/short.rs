@@ -36,7 +36,7 @@ fn turned() -> Option<()> {
     let Work { frame, seen, .. } = maps::work()?;
     let from = maps::end(seen.ifindex)?;
     let packet = &frame.packet;
-    if frame.tags != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
+    if frame.tags != 0 || packet.marks != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
         return None;
     }
     let neighbour = neighbour(from, &packet.destination, frame.destination_mac);

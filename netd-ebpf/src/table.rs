@@ -202,10 +202,18 @@ pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
     is_kept
 }
 
-/// Whether the other flow that is in [`Work`] is known.
+/// Whether the other flow that is in [`Work`] is known, and goes on by what holds now.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn knows_other() -> u32 {
-    let Some(Work { other, .. }) = maps::work() else { return 0 };
-    u32::from(find(other).is_some() || spilled(other).is_some())
+    let Some(Work { other, seen, .. }) = maps::work() else { return 0 };
+    let epoch = seen.config.epoch;
+    if let Some(known) = find(other) {
+        // SAFETY: an array's element is always there.
+        return u32::from(known.said().passes() && known.mark.is_of(epoch) && unsafe { (*known.flow).epoch } == epoch);
+    }
+    let Some(flow) = spilled(other) else { return 0 };
+    // SAFETY: the element is there until the program has ended.
+    let (verdict, judged) = unsafe { ((*flow).verdict, (*flow).epoch) };
+    u32::from(Said::by(RuleValue { rule: 0, verdict: u32::from(verdict) }).passes() && judged == epoch)
 }

@@ -42,7 +42,8 @@ pub(crate) struct Seen {
     /// Which way it goes, seen from the attachment: a [`Direction`]'s number. (Of an enum the compiler knows that it has two values, and leaves out the bound
     /// that the verifier has to see.)
     way: u32,
-    /// Whether the host itself sent it.
+    /// Whether the host itself sent it: a socket of its own, and by no interface. (What it puts together and cuts again may have come by none either:
+    /// ip6_copy_metadata in net/ipv6/ip6_output.c leaves that out.)
     pub(crate) from_host: bool,
     /// What policy is asked about: which way the flow's first packet went, as above.
     asked: u32,
@@ -59,7 +60,7 @@ impl Seen {
         self.ticks();
         self.config = maps::config();
         self.goes(direction);
-        self.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0;
+        self.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0 && read::has_socket(ctx);
     }
 
     /// Brings the time up to date. It goes on with the kernel's ticks, whose number costs one load; asking for it costs as much as looking up a flow.

@@ -119,6 +119,28 @@ fn errors_about_what_was_never_sent_are_dropped() {
 }
 
 #[test]
+fn errors_about_a_connection_that_was_cut_are_dropped() {
+    let lab = Lab::new();
+    let stage = Stage::on(&lab);
+    let sent = Family::BOTH.map(|family| (family, stage.sent(family, 9)));
+    lab.applies(&network_policy("default/caged", "{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}"));
+    for (family, sent) in &sent {
+        for complaint in COMPLAINTS {
+            stage.complains(&stage.server, *family, complaint, sent);
+        }
+    }
+    stage.client.expect_counted(&stage.net, "drop_policy", 4);
+    // The same after the connection itself has been judged anew.
+    for (family, sent) in &sent {
+        let _in_vain = stage.sent(*family, 9);
+        stage.complains(&stage.server, *family, COMPLAINTS[0], sent);
+    }
+    stage.client.expect_counted(&stage.net, "drop_policy", 8);
+    stage.sees.expect_none("an error about what was cut", |seen| is_error(seen).then(|| seen.clone()));
+    lab.ends_clean();
+}
+
+#[test]
 fn a_closed_port_of_a_server_refuses_a_client_whom_nobody_may_reach() {
     let lab = Lab::new();
     let stage = Stage::on(&lab);

@@ -21,6 +21,7 @@ mod crash;
 mod datapath;
 mod degraded;
 mod drift;
+mod evasion;
 mod exec;
 mod faults;
 mod flow_table;

@@ -317,7 +317,7 @@ fn the_programs_are_told_what_a_container_is_and_what_else_it_may_send_from() {
     let entry = told_of(r#"{"name":"a","networks":[{"network":"n","mac":"02:00:00:00:00:07"}],"allow_addresses":["198.51.100.0/24"]}"#);
     let addresses: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
     assert_eq!((entry.mac.to_string().as_str(), addresses), ("02:00:00:00:00:07", vec!["10.9.0.2".to_owned(), "fd00:9::2".to_owned()]));
-    assert_eq!(entry.allowed, ["198.51.100.0/24".parse().unwrap()].into());
+    assert_eq!((entry.allowed, entry.elsewhere), (["198.51.100.0/24".parse().unwrap()].into(), [].into()));
     assert_eq!((entry.checks, entry.isolated, entry.paced), (Checks::All, true, false));
     assert!(entry.bridge.is_some());
 }
@@ -335,10 +335,12 @@ fn on_several_networks_a_container_may_send_by_one_with_its_address_of_another()
     }
     let wanted = expand(&desired, &host(ALL), &Scope::Everything);
     let entries = wanted.veths.values().filter_map(|veth| veth.entry.as_ref());
-    let allowed: BTreeMap<String, Vec<String>> =
-        entries.map(|entry| (entry.addresses[0].to_string(), entry.allowed.iter().map(ToString::to_string).collect())).collect();
-    let expected = [("10.9.0.2", vec!["10.10.0.2/32"]), ("10.10.0.2", vec!["10.9.0.2/32"]), ("10.10.0.3", vec![])];
-    assert_eq!(allowed, expected.map(|(own, others)| (own.to_owned(), others.into_iter().map(str::to_owned).collect())).into());
+    let elsewhere: BTreeMap<String, Vec<String>> = entries
+        .inspect(|entry| assert!(entry.allowed.is_empty(), "it stands for nobody else: {:?}", entry.allowed))
+        .map(|entry| (entry.addresses[0].to_string(), entry.elsewhere.iter().map(ToString::to_string).collect()))
+        .collect();
+    let expected = [("10.9.0.2", vec!["10.10.0.2"]), ("10.10.0.2", vec!["10.9.0.2"]), ("10.10.0.3", vec![])];
+    assert_eq!(elsewhere, expected.map(|(own, others)| (own.to_owned(), others.into_iter().map(str::to_owned).collect())).into());
 }
 
 #[test]

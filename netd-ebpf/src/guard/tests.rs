@@ -22,6 +22,9 @@ use crate::plain;
 /// What this container may stand for besides itself.
 const VIRTUAL_V4: [u8; 4] = [192, 0, 2, 80];
 const VIRTUAL_V6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80];
+/// Further addresses of its own.
+const FURTHER_V4: [u8; 4] = [10, 9, 0, 2];
+const FURTHER_V6: [u8; 16] = [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x6e, 0x64, 0xff, 0xfe, 0, 0, 2];
 const NOBODY_V6: [u8; 16] = [0; 16];
 
@@ -33,7 +36,10 @@ fn attachment(flags: u32) -> End {
 
 /// What a container's guard says of a frame.
 fn says(attachment: &End, frame: &[u8]) -> Option<Why> {
-    let allowed = |address: &Address| [address4(VIRTUAL_V4), address6(VIRTUAL_V6)].contains(address);
+    let allowed = |address: &Address| {
+        let is_one = |v4, v6| [address4(v4), address6(v6)].contains(address);
+        is_one(VIRTUAL_V4, VIRTUAL_V6).then_some(allowance::OTHERS).or(is_one(FURTHER_V4, FURTHER_V6).then_some(allowance::OWN))
+    };
     let parsed = read(frame);
     let refused = refuses(attachment, &parsed, &Slice::of(frame), allowed);
     let plain = plain::read(&Slice::of(frame), attachment, Direction::FromContainer, &mut FlowKey::default());
@@ -109,6 +115,17 @@ fn an_allowed_address_passes_from_any_hardware_address_and_only_where_it_is_allo
 }
 
 #[test]
+fn a_further_address_of_its_own_passes_from_its_own_hardware_address_alone() {
+    let named = |v6, mac| Ipv6::of(protocol::ICMPV6, &neighbour(136, v6, &names(2, mac))).frame();
+    for frame in [v4(FURTHER_V4).frame(), v6(FURTHER_V6).frame(), ethernet(ARP, &arp(2, OWN_MAC, FURTHER_V4)), named(FURTHER_V6, OWN_MAC)] {
+        assert!(guard(&frame).is_some() && lenient(&frame).is_none(), "{frame:02x?}");
+        assert_eq!(lenient(&from_mac(PEER_MAC, frame)), Some(Why::DropSourceMac));
+    }
+    assert_eq!(lenient(&ethernet(ARP, &arp(2, PEER_MAC, FURTHER_V4))), Some(Why::DropArpSpoof));
+    assert_eq!(lenient(&named(FURTHER_V6, PEER_MAC)), Some(Why::DropNdSpoof));
+}
+
+#[test]
 fn an_attachment_without_addresses_has_none_of_its_own() {
     let bare = End { v4: [0; 4], v6: [0; 16], ..attachment(BOTH) };
     for frame in [v4(OWN_V4).frame(), v4([0; 4]).frame(), v6(OWN_V6).frame(), v6(NOBODY_V6).frame()] {
@@ -150,12 +167,15 @@ fn group_membership_needs_no_address() {
 #[test]
 fn an_answer_of_a_dhcp_server_is_refused_and_a_clients_question_is_not() {
     for from in [OWN_V4, VIRTUAL_V4] {
-        let offer = Ipv4 { from, ..Ipv4::of(protocol::UDP, &udp(67, 68)) }.frame();
-        assert_eq!(lenient(&offer), Some(Why::DropDhcpServer));
+        for port in [67, 1067] {
+            let offer = Ipv4 { from, ..Ipv4::of(protocol::UDP, &udp(port, 68)) }.frame();
+            assert_eq!(lenient(&offer), Some(Why::DropDhcpServer));
+        }
     }
     for from in [OWN_V6, LINK_LOCAL, VIRTUAL_V6] {
         let plain = Ipv6 { from, ..Ipv6::of(protocol::UDP, &udp(547, 546)) };
-        let frames = [plain.frame(), plain.clone().behind(extension(60, 1)).frame()];
+        let elsewhere = Ipv6 { from, ..Ipv6::of(protocol::UDP, &udp(1547, 546)) };
+        let frames = [plain.frame(), plain.clone().behind(extension(60, 1)).frame(), elsewhere.frame()];
         frames.iter().for_each(|frame| assert_eq!(lenient(frame), Some(Why::DropDhcpServer)));
     }
     let asks = |from| Ipv6 { from, ..Ipv6::of(protocol::UDP, &udp(546, 547)) }.frame();

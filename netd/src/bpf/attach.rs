@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use netd_abi::Attachment;
-use netd_abi::attachment::{BEHIND, End, NO_PACER, flag};
+use netd_abi::attachment::{BEHIND, End, NO_PACER, allowance, flag};
 use netd_core::objects::{Checks, Entry};
 use netd_core::policy::book::steps::Sets;
 
+use super::places::Allowances;
 use super::{Bpf, BpfError, zero};
 
 /// Bits of [`flag`] for what is checked.
@@ -54,11 +55,10 @@ fn known_by(mut end: End, entry: &Entry) -> End {
 }
 
 /// What it may send from besides the first address of each family.
-fn allowed(entry: &Entry) -> std::collections::BTreeSet<ipnet::IpNet> {
-    let further = |v4: bool| {
-        entry.addresses.iter().filter(move |address| address.is_ipv4() == v4).skip(1).map(|address| ipnet::IpNet::from(*address))
-    };
-    entry.allowed.iter().copied().chain(further(true)).chain(further(false)).collect()
+fn allowed(entry: &Entry) -> Allowances {
+    let further = |v4: bool| entry.addresses.iter().filter(move |address| address.is_ipv4() == v4).skip(1);
+    let own = further(true).chain(further(false)).chain(&entry.elsewhere).map(|address| (ipnet::IpNet::from(*address), allowance::OWN));
+    own.chain(entry.allowed.iter().map(|net| (*net, allowance::OTHERS))).collect()
 }
 
 impl Bpf {

@@ -114,7 +114,20 @@ impl Attachments {
         let (map, ends) = (typed(&pins.map(&ATTACHMENTS))?, typed(&pins.map(&ENDS))?);
         let mut opened = Self { map, ends, known: BTreeMap::new(), ifindexes: BTreeMap::new(), revision };
         opened.read()?;
+        opened.mend_ends()?;
         Ok(opened)
+    }
+
+    /// What stands in map `ENDS` is what map `ATTACHMENTS` says: a daemon may have ended between its writes to both.
+    fn mend_ends(&mut self) -> Result<(), BpfError> {
+        for (ifindex, attachment) in self.known.clone() {
+            let there =
+                self.ends.get(&place_of(ifindex), 0).map_err(|error| BpfError::new("read the map ENDS".to_owned(), error.into()))?;
+            if there != attachment.end {
+                self.put_end(ifindex, attachment.end)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether another interface that is there has its place in map `ENDS`.

@@ -20,6 +20,9 @@ use super::revision::Revision;
 /// Bits of [`AllowedKey`] before its address.
 const SLOT_BITS: u32 = 32;
 
+/// What else an attachment may send from, and how: [`netd_abi::attachment::allowance`].
+pub(crate) type Allowances = BTreeMap<IpNet, u32>;
+
 /// See the module.
 pub(crate) struct Places {
     hosts: Known<[u8; 16], u32>,
@@ -28,7 +31,7 @@ pub(crate) struct Places {
     at: BTreeMap<u32, BTreeSet<[u8; 16]>>,
     published: Known<PublishedKey, PublishedValue>,
     allowed: LpmTrie<MapData, AllowedKey, u32>,
-    allowances: BTreeMap<u32, BTreeSet<IpNet>>,
+    allowances: BTreeMap<u32, Allowances>,
 }
 
 /// A hash whose contents are known.
@@ -48,34 +51,36 @@ impl<K: Pod + Ord, V: Pod + PartialEq> Known<K, V> {
         Ok(Self { name: spec.name, map, known, revision: revision.cloned() })
     }
 
-    fn put(&mut self, key: K, value: V) -> Result<(), BpfError> {
+    /// Says whether it was another or none.
+    fn put(&mut self, key: K, value: V) -> Result<bool, BpfError> {
         if self.known.get(&key) == Some(&value) {
-            return Ok(());
+            return Ok(false);
         }
         let put = self.map.insert(key, value, 0);
         self.revision.iter().for_each(Revision::next);
         put.map_err(|error| BpfError::new(format!("put an entry into the map {}", self.name), error.into()))?;
         self.known.insert(key, value);
-        Ok(())
+        Ok(true)
     }
 
-    fn remove(&mut self, key: &K) -> Result<(), BpfError> {
+    /// Says whether it was there.
+    fn remove(&mut self, key: &K) -> Result<bool, BpfError> {
         if self.known.remove(key).is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let removed = self.map.remove(key);
         self.revision.iter().for_each(Revision::next);
         match removed {
             Err(error) if !is_absent(&error) => Err(BpfError::new(format!("remove an entry from the map {}", self.name), error.into())),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
-    /// Makes it hold these and no others.
-    fn hold_only(&mut self, wanted: &BTreeMap<K, V>) -> Result<(), BpfError> {
+    /// Makes it hold these and no others. Says whether that changed anything.
+    fn hold_only(&mut self, wanted: &BTreeMap<K, V>) -> Result<bool, BpfError> {
         let surplus: Vec<K> = self.known.keys().filter(|key| !wanted.contains_key(*key)).copied().collect();
-        surplus.iter().try_for_each(|key| self.remove(key))?;
-        wanted.iter().try_for_each(|(key, value)| self.put(*key, *value))
+        surplus.iter().try_for_each(|key| self.remove(key).map(drop))?;
+        wanted.iter().try_fold(!surplus.is_empty(), |changed, (key, value)| Ok(self.put(*key, *value)? || changed))
     }
 }
 
@@ -83,11 +88,11 @@ impl Places {
     /// The maps pinned here.
     pub(crate) fn open(pins: &Pins, revision: &Revision) -> Result<Self, BpfError> {
         let allowed: LpmTrie<MapData, AllowedKey, u32> = typed(&pins.map(&ALLOWED))?;
-        let mut allowances: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for key in allowed.keys() {
-            let key = key.map_err(|error| BpfError::new("read the map ALLOWED".to_owned(), error.into()))?;
+        let mut allowances: BTreeMap<u32, Allowances> = BTreeMap::new();
+        for entry in allowed.iter() {
+            let (key, how) = entry.map_err(|error| BpfError::new("read the map ALLOWED".to_owned(), error.into()))?;
             let AllowedKey { slot, address } = key.data();
-            allowances.entry(slot).or_default().insert(net_of(address, key.prefix_len() - SLOT_BITS));
+            allowances.entry(slot).or_default().insert(net_of(address, key.prefix_len() - SLOT_BITS), how);
         }
         let locals: Known<[u8; 16], u32> = Known::open(pins, &LOCALS, None)?;
         let mut at: BTreeMap<u32, BTreeSet<[u8; 16]>> = BTreeMap::new();
@@ -98,32 +103,32 @@ impl Places {
         Ok(Self { hosts, locals, at, published, allowed, allowances })
     }
 
-    /// The host's own addresses, and no others.
-    pub(crate) fn set_hosts(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), BpfError> {
+    /// The host's own addresses, and no others. Like those of ports, says whether that changed anything.
+    pub(crate) fn set_hosts(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<bool, BpfError> {
         self.hosts.hold_only(&addresses.iter().map(|address| (bytes(*address), 0)).collect())
     }
 
     /// The published ports, and no others.
-    pub(crate) fn set_published<'a>(&mut self, all: impl Iterator<Item = &'a Publish>) -> Result<(), BpfError> {
+    pub(crate) fn set_published<'a>(&mut self, all: impl Iterator<Item = &'a Publish>) -> Result<bool, BpfError> {
         self.published.hold_only(&all.map(entry).collect())
     }
 
     /// A port is published.
-    pub(crate) fn publish(&mut self, publish: &Publish) -> Result<(), BpfError> {
+    pub(crate) fn publish(&mut self, publish: &Publish) -> Result<bool, BpfError> {
         let (key, value) = entry(publish);
         self.published.put(key, value)
     }
 
     /// A port is published no more.
-    pub(crate) fn withdraw(&mut self, publish: &Publish) -> Result<(), BpfError> {
+    pub(crate) fn withdraw(&mut self, publish: &Publish) -> Result<bool, BpfError> {
         self.published.remove(&entry(publish).0)
     }
 
     /// Where an attachment is found, and what else it may send from.
-    pub(crate) fn put(&mut self, slot: u32, ifindex: u32, addresses: &[IpAddr], allowed: BTreeSet<IpNet>) -> Result<(), BpfError> {
+    pub(crate) fn put(&mut self, slot: u32, ifindex: u32, addresses: &[IpAddr], allowed: Allowances) -> Result<(), BpfError> {
         let wanted: BTreeSet<[u8; 16]> = addresses.iter().map(|address| bytes(*address)).collect();
         self.forget(ifindex, &wanted)?;
-        wanted.iter().try_for_each(|address| self.locals.put(*address, ifindex))?;
+        wanted.iter().try_for_each(|address| self.locals.put(*address, ifindex).map(drop))?;
         if !wanted.is_empty() {
             self.at.insert(ifindex, wanted);
         }
@@ -133,12 +138,12 @@ impl Places {
     /// Nobody is found there any more.
     pub(crate) fn remove(&mut self, slot: u32, ifindex: u32) -> Result<(), BpfError> {
         self.forget(ifindex, &BTreeSet::new())?;
-        self.allow(slot, BTreeSet::new())
+        self.allow(slot, Allowances::new())
     }
 
     /// Whether an attachment is found where it should be, and may send from what it should.
-    pub(crate) fn has(&self, slot: u32, ifindex: u32, addresses: &[IpAddr], allowed: &BTreeSet<IpNet>) -> bool {
-        let none = BTreeSet::new();
+    pub(crate) fn has(&self, slot: u32, ifindex: u32, addresses: &[IpAddr], allowed: &Allowances) -> bool {
+        let none = Allowances::new();
         addresses.iter().all(|address| self.locals.known.get(&bytes(*address)) == Some(&ifindex))
             && self.allowances.get(&slot).unwrap_or(&none) == allowed
     }
@@ -154,17 +159,17 @@ impl Places {
         Ok(())
     }
 
-    fn allow(&mut self, slot: u32, allowed: BTreeSet<IpNet>) -> Result<(), BpfError> {
+    fn allow(&mut self, slot: u32, allowed: Allowances) -> Result<(), BpfError> {
         let failed = |error: aya::maps::MapError| BpfError::new(format!("change what the map ALLOWED has of slot {slot}"), error.into());
         let former = self.allowances.remove(&slot).unwrap_or_default();
-        for net in former.difference(&allowed) {
+        for net in former.keys().filter(|net| !allowed.contains_key(*net)) {
             match self.allowed.remove(&allowance(slot, *net)) {
                 Err(error) if !is_absent(&error) => return Err(failed(error)),
                 _ => {}
             }
         }
-        for net in allowed.difference(&former) {
-            self.allowed.insert(&allowance(slot, *net), 0, 0).map_err(failed)?;
+        for (net, how) in allowed.iter().filter(|(net, how)| former.get(*net) != Some(*how)) {
+            self.allowed.insert(&allowance(slot, *net), how, 0).map_err(failed)?;
         }
         if !allowed.is_empty() {
             self.allowances.insert(slot, allowed);

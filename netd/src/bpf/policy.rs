@@ -11,6 +11,7 @@ use netd_core::firewall::element::Publish;
 use netd_core::policy::book::Fill;
 use netd_core::policy::book::steps::{Sets, Steps, Write};
 
+use super::places::Places;
 use super::switch::{Switch, wait_for_programs};
 use super::{Bpf, BpfError, DataPath};
 
@@ -68,22 +69,22 @@ impl Bpf {
 
     /// The host's own addresses.
     pub fn set_hosts(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), BpfError> {
-        self.on("tell the programs the host's addresses")?.maps.places.set_hosts(addresses)
+        self.on("tell the programs the host's addresses")?.changes_places(|places| places.set_hosts(addresses))
     }
 
     /// All published ports.
     pub fn set_published<'a>(&mut self, all: impl Iterator<Item = &'a Publish>) -> Result<(), BpfError> {
-        self.on("tell the programs the published ports")?.maps.places.set_published(all)
+        self.on("tell the programs the published ports")?.changes_places(|places| places.set_published(all))
     }
 
     /// A port is published: the programs judge connections to it before any is led there.
     pub fn publish(&mut self, publish: &Publish) -> Result<(), BpfError> {
-        if self.is_on() { self.on("publish a port")?.maps.places.publish(publish) } else { Ok(()) }
+        if self.is_on() { self.on("publish a port")?.changes_places(|places| places.publish(publish)) } else { Ok(()) }
     }
 
     /// A port is published no more.
     pub fn withdraw(&mut self, publish: &Publish) -> Result<(), BpfError> {
-        if self.is_on() { self.on("withdraw a port")?.maps.places.withdraw(publish) } else { Ok(()) }
+        if self.is_on() { self.on("withdraw a port")?.changes_places(|places| places.withdraw(publish)) } else { Ok(()) }
     }
 
     /// What a rule decided.
@@ -122,6 +123,15 @@ impl Bpf {
 }
 
 impl DataPath {
+    /// Changes where ports lead, or what the host's addresses are. Connections that are known were judged by who it was before: they are judged again.
+    fn changes_places(&mut self, change: impl FnOnce(&mut Places) -> Result<bool, BpfError>) -> Result<(), BpfError> {
+        let is_other = change(&mut self.maps.places)?;
+        if is_other && self.maps.switch.flags() & config::POLICY != 0 {
+            self.maps.switch.next_epoch()?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, write: &Write) -> Result<(), BpfError> {
         match write {
             Write::ZeroRule(rule) => self.maps.hits.zero(*rule),

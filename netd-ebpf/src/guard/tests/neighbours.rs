@@ -118,11 +118,14 @@ fn duplicate_address_detection_begins_without_address_and_may_carry_a_nonce() {
 fn multicast_listening_passes_with_and_without_address() {
     for kind in [131, 132, 143] {
         for from in [NOBODY_V6, LINK_LOCAL, OWN_V6] {
-            let report = message(from, &[&icmp(kind, 0)[..], &[0; 16]].concat());
+            let report = Ipv6 { hops: 1, ..message(from, &[&icmp(kind, 0)[..], &[0; 16]].concat()) };
             passes(&[report.frame(), report.behind(extension(0, 1)).frame()]);
         }
     }
-    refused(Why::DropSourceAddress, &[message(PEER_V6, &icmp(143, 0)).frame(), message(NOBODY_V6, &icmp(128, 0)).frame()]);
+    // Nor may it go on behind a router.
+    let further = Ipv6 { hops: 2, ..message(NOBODY_V6, &icmp(143, 0)) };
+    let of_peer = Ipv6 { hops: 1, ..message(PEER_V6, &icmp(143, 0)) };
+    refused(Why::DropSourceAddress, &[of_peer, further, message(NOBODY_V6, &icmp(128, 0))].map(|packet| packet.frame()));
 }
 
 #[test]

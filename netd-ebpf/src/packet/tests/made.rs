@@ -100,6 +100,7 @@ pub(crate) struct Ipv6 {
     pub(crate) from: [u8; 16],
     pub(crate) to: [u8; 16],
     pub(crate) next: u8,
+    pub(crate) hops: u8,
     /// In place of the true number of bytes behind the header.
     pub(crate) length: Option<u16>,
     pub(crate) body: Vec<u8>,
@@ -108,7 +109,7 @@ pub(crate) struct Ipv6 {
 impl Ipv6 {
     /// From the container to its neighbour.
     pub(crate) fn of(next: u8, body: &[u8]) -> Self {
-        Self { from: OWN_V6, to: PEER_V6, next, length: None, body: body.to_vec() }
+        Self { from: OWN_V6, to: PEER_V6, next, hops: 255, length: None, body: body.to_vec() }
     }
 
     /// Behind one more extension header, which stands before what there was.
@@ -119,7 +120,7 @@ impl Ipv6 {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let length = self.length.unwrap_or(self.body.len() as u16).to_be_bytes();
-        [&[0x60, 0, 0, 0, length[0], length[1], self.next, 255][..], &self.from, &self.to, &self.body].concat()
+        [&[0x60, 0, 0, 0, length[0], length[1], self.next, self.hops][..], &self.from, &self.to, &self.body].concat()
     }
 
     pub(crate) fn frame(&self) -> Vec<u8> {

@@ -48,7 +48,8 @@ fn check(bytes: &[u8]) {
     let len = bytes.len() as u32;
     let guarded = flag::GUARD_MAC | flag::GUARD_IP | flag::ALLOWED;
     for flags in [0, flag::GUARD_MAC, flag::GUARD_IP, flag::GUARD_IP | flag::ALLOWED, guarded] {
-        let why = guard::refuses(&attachment(flags), &frame, &Slice::of(bytes), |address| address[3] & 1 == 0);
+        let why =
+            guard::refuses(&attachment(flags), &frame, &Slice::of(bytes), |address| (address[3] & 1 == 0).then_some(address[3] >> 1 & 1));
         assert!(why.is_none_or(|why| why.action() == netd_abi::Action::Drop), "{why:?}");
         assert!(flags != 0 || why.is_none());
     }

@@ -83,10 +83,18 @@ fn errors_are_marked_and_have_no_ports() {
 }
 
 #[test]
-fn what_a_link_needs_is_marked() {
-    let is_link = |kind: &u8| packet(&Ipv6::of(protocol::ICMPV6, &icmp(*kind, 5)).frame()).has(mark::LINK);
-    let kinds: Vec<u8> = (0..=255).filter(is_link).collect();
-    assert_eq!(kinds, [130, 131, 132, 133, 134, 135, 136, 137, 143]);
+fn what_a_link_needs_is_marked_where_no_router_can_have_sent_it_on() {
+    let is_of_link = |frame: Vec<u8>| packet(&frame).is_of_link(&slice::Slice::of(&frame));
+    let kinds = |hops: u8| -> Vec<u8> {
+        let message = |kind: u8| Ipv6 { hops, ..Ipv6::of(protocol::ICMPV6, &icmp(kind, 5)) };
+        let plain: Vec<u8> = (0..=255).filter(|kind| is_of_link(message(*kind).frame())).collect();
+        let behind = (0..=255).filter(|kind| is_of_link(message(*kind).behind(extension(0, 1)).frame()));
+        assert_eq!(behind.collect::<Vec<_>>(), plain);
+        plain
+    };
+    assert_eq!(kinds(255), [133, 134, 135, 136, 137]);
+    assert_eq!(kinds(1), [130, 131, 132, 143]);
+    assert_eq!([0, 2, 64, 254].map(kinds), [const { Vec::new() }; 4]);
 }
 
 #[test]
