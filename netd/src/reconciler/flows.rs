@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use netd_abi::{Counters, Direction, Verdict, Why};
 use netd_api::{
     fault::Fault,
-    flow::{FlowEnd, FlowQuery, FlowView, FlowsView},
+    flow::{FlowEnd, FlowEvent, FlowQuery, FlowView, FlowsView},
     names::{IfName, NetworkName},
     policy::{Advice, ChangedFlow, FlowVerdict, PoliciesApplied, PolicyFiles},
     view::Traffic,
@@ -13,6 +13,8 @@ use netd_api::{
 use netd_core::{
     change,
     desired::{Attachment, Container},
+    expand::{self, Scope},
+    firewall::{Element, element::Publish},
     policy::{
         book::{
             number::RuleName,
@@ -156,11 +158,15 @@ impl<K: Kernel> Reconciler<K> {
         seen.open
     }
 
-    /// All flows that are known, open ones last.
+    /// All flows that are known, each once, open ones last: one that began is open, or has closed since.
     fn all_flows(&mut self) -> Vec<Named> {
         let open = self.look_at_flows(false);
         let recorded: Vec<Named> = self.flows.records.after(0).map(|(_, named)| named.clone()).collect();
-        recorded.into_iter().chain(open.into_iter().filter_map(|raw| self.named(raw))).collect()
+        recorded
+            .into_iter()
+            .filter(|flow| flow.raw.event != FlowEvent::New)
+            .chain(open.into_iter().filter_map(|raw| self.named(raw)))
+            .collect()
     }
 
     /// Which recorded flows would be judged otherwise, if these files were applied.
@@ -173,17 +179,25 @@ impl<K: Kernel> Reconciler<K> {
         desired.apply(&change);
         let wish = Wish { policies: Arc::clone(desired.policies()), namespaces: desired.namespaces().clone(), ..self.wish() };
         book.set(wish).map(drop).map_err(|error| super::fault::too_large(&words(&super::carry::Refused::Policy(error))))?;
+        let published = self.published();
         for flow in self.all_flows() {
             let slot = u32::from(flow.raw.key.slot);
             let is_there = self.desired.attachment_at(slot).is_some_and(|(container, _)| container.id == flow.container.id);
             let Some(was) = verdict(&flow.raw).filter(|_| is_there) else { continue };
             applied.judged_flows += 1;
-            let (way, port) = way(&flow.raw);
-            // The host reaches its own containers whatever is said.
+            let Asks { way, remote, port, target } = self.asks(&published, &flow.raw);
+            // The host reaches its own containers whatever is said, and who comes by its published ports is judged where the connection starts.
             if way == Way::Ingress && flow.host {
                 continue;
             }
-            let said = book.judge(book.sets(slot), way, address(flow.raw.key.remote), flow.raw.key.protocol, port);
+            let protocol = flow.raw.key.protocol;
+            let mut said = book.judge(book.sets(slot), way, remote, protocol, port);
+            if let Some((_, target)) = target.filter(|_| passes(of_verdict(Verdict::from_number(said.verdict)))) {
+                let at_target = book.judge(book.sets(target.slot), Way::Ingress, address(flow.raw.key.local), protocol, port);
+                if !passes(of_verdict(Verdict::from_number(at_target.verdict))) {
+                    said = at_target;
+                }
+            }
             let would = of_verdict(Verdict::from_number(said.verdict));
             if would != was {
                 let rule = book.rule(said.rule).map_or_else(|| "no policy".to_owned(), ToString::to_string);
@@ -195,21 +209,67 @@ impl<K: Kernel> Reconciler<K> {
 
     /// The policy that a container's recorded traffic needs.
     pub(super) fn advice(&mut self, container: &Arc<Container>) -> Advice {
-        let flows = self.all_flows();
-        let observed = flows.iter().filter(|flow| flow.container.id == container.id).filter_map(|flow| {
-            let (direction, port) = way(&flow.raw);
-            Some(Observed {
-                direction,
-                remote: address(flow.raw.key.remote),
-                pod: flow.remote.as_ref().map(|remote| (remote.namespace.clone(), remote.labels.clone())),
-                is_host: flow.host,
-                protocol: flow.raw.key.protocol,
-                port,
-                verdict: verdict(&flow.raw)?,
-            })
+        let (flows, published) = (self.all_flows(), self.published());
+        let pod = |container: &Arc<Container>| (container.namespace.clone(), container.labels.clone());
+        let observed = flows.iter().filter_map(|flow| {
+            let Asks { way, remote, port, target } = self.asks(&published, &flow.raw);
+            let (protocol, verdict) = (flow.raw.key.protocol, verdict(&flow.raw)?);
+            let at = |direction, remote, pod, is_host| Observed { direction, remote, pod, is_host, protocol, port, verdict };
+            if flow.container.id == container.id {
+                let other = target.map_or_else(|| flow.remote.as_ref().map(pod), |(target, _)| Some(pod(target)));
+                return Some(at(way, remote, other, flow.host && target.is_none()));
+            }
+            // Who came by a published port may stand at the container itself under the host's address.
+            let came = target.filter(|(target, _)| target.id == container.id);
+            came.map(|_| at(Way::Ingress, address(flow.raw.key.local), Some(pod(&flow.container)), false))
         });
         preview::advise(&self.desired, container, &observed.collect::<Vec<_>>())
     }
+}
+
+/// What a connection asks of policy.
+struct Asks<'a> {
+    way: Way,
+    remote: IpAddr,
+    /// The receiving side's.
+    port: u16,
+    /// Whose it is, where it leads through a published port.
+    target: Option<(&'a Arc<Container>, &'a Attachment)>,
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// Where published ports lead now.
+    fn published(&self) -> Vec<Publish> {
+        let wanted = expand::expand(&self.desired, &self.host, &Scope::Everything);
+        let publish = |element| if let Element::Publish(publish) = element { Some(publish) } else { None };
+        wanted.elements.into_iter().filter_map(publish).collect()
+    }
+
+    /// A connection to a published port asks for its target, as the programs judge it.
+    fn asks(&self, published: &[Publish], raw: &RawFlow) -> Asks<'_> {
+        let (way, port) = way(raw);
+        let remote = address(raw.key.remote);
+        let leads = |publish: &&Publish| {
+            let here = publish.address.map_or_else(|| self.is_host(remote), |address| address == remote);
+            here && publish.port == port && publish.protocol.number() == raw.key.protocol && publish.target.is_ipv4() == remote.is_ipv4()
+        };
+        let publish = published.iter().filter(leads).max_by_key(|publish| publish.address.is_some()).filter(|_| way == Way::Egress);
+        let target = publish.and_then(|publish| {
+            let container = self.desired.container_with(publish.target)?;
+            let has = |attachment: &&Attachment| attachment.addresses.iter().any(|net| net.addr() == publish.target);
+            Some((publish, container, container.attachments.iter().find(has)?))
+        });
+        match target {
+            Some((publish, container, attachment)) => {
+                Asks { way, remote: publish.target, port: publish.target_port, target: Some((container, attachment)) }
+            }
+            None => Asks { way, remote, port, target: None },
+        }
+    }
+}
+
+const fn passes(verdict: FlowVerdict) -> bool {
+    matches!(verdict, FlowVerdict::Forward | FlowVerdict::Audit)
 }
 
 /// The direction in policy's words, and the port that it speaks of: the receiving side's.

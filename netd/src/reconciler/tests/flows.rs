@@ -143,3 +143,45 @@ fn what_a_container_was_seen_to_need_is_a_policy_that_can_be_applied() {
     assert!(advice.policy.contains("5432") && advice.policy.contains("app: web"), "{advice:?}");
     daemon.ask(&apply(&advice.policy, false)).unwrap();
 }
+
+/// A connection that the container with this address made to the database's published port.
+fn through_published(daemon: &Reconciler<FakeKernel>, name: &str, local: &str) -> RawFlow {
+    let slot = daemon.desired.find(&name.parse().unwrap()).unwrap().attachments[0].slot;
+    let incoming = incoming(slot, local, "10.9.0.1", Why::Forward);
+    let key = FlowKey { local_port: 40_000_u16.to_be_bytes(), remote_port: 11_002_u16.to_be_bytes(), ..incoming.key };
+    RawFlow { key, opener: Direction::FromContainer, ..incoming }
+}
+
+#[test]
+fn a_dry_run_judges_a_connection_to_a_published_port_as_one_to_its_target() {
+    let (_stage, mut daemon, _) = stage();
+    let flow = through_published(&daemon, "web", "10.9.0.3");
+    daemon.record_flows(vec![flow.clone(), RawFlow { event: FlowEvent::New, ..flow }], 0);
+    let mut changed = |policy: &str| {
+        let Ok(Reply::PoliciesApplied(applied)) = daemon.ask(&apply(policy, true)) else { panic!("no answer") };
+        assert_eq!(applied.judged_flows, 1, "it began and closed, and was one");
+        applied.changed_flows.into_iter().map(|changed| (changed.verdict, changed.rule)).collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&lets_in("p", "web")), [], "as it is");
+    assert_eq!(changed(&lets_in("p", "cache")), [(FlowVerdict::Drop, "policy default/p ingress (no rule matches)".to_owned())]);
+    let sends = |port: u16| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: out}}\nspec:\n  podSelector: {{matchLabels: {{app: web}}}}\n  \
+             policyTypes: [Egress]\n  egress:\n  - to: [{{podSelector: {{matchLabels: {{app: db}}}}}}]\n    ports: [{{port: {port}}}]\n"
+        )
+    };
+    assert_eq!(changed(&sends(5432)), [], "the target's port counts");
+    assert_eq!(changed(&sends(11_002)), [(FlowVerdict::Drop, "policy default/out egress (no rule matches)".to_owned())]);
+}
+
+#[test]
+fn what_came_by_a_published_port_is_advised_to_both_ends_as_what_it_is() {
+    let (_stage, mut daemon, slot) = stage();
+    let at_target = incoming(slot, "10.9.0.2", "10.9.0.1", Why::Forward);
+    daemon.record_flows(vec![through_published(&daemon, "web", "10.9.0.3"), at_target], 0);
+    for (name, other) in [("db", "app: web"), ("web", "app: db")] {
+        let Ok(Reply::Advice(advice)) = daemon.ask(&Request::Advise(name.parse().unwrap())) else { panic!("no answer") };
+        assert!(advice.policy.contains(other) && advice.policy.contains("5432") && !advice.policy.contains("10.9.0.1"), "{advice:?}");
+        daemon.ask(&apply(&advice.policy, false)).unwrap();
+    }
+}
