@@ -1,8 +1,11 @@
 //! What the programs counted by verdict and reason, and whether the sums are the interface's own. Never forgives a packet.
 
-use netd_api::view::{AttachmentView, ReasonView, Traffic};
+use netd_api::{
+    message::{Reply, Request},
+    view::{AttachmentView, ContainerView, Presence, ReasonView, Traffic},
+};
 
-use crate::{Container, Lab, Network, wait::PATIENCE, wait::poll};
+use crate::{Container, Lab, Network, Station, wait::PATIENCE, wait::poll};
 
 /// Both directions, from where the container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +66,36 @@ impl Lab {
     /// The same where so many VLAN tags may have come or gone: each is four bytes that an interface counts or does not, by where the kernel keeps it.
     #[track_caller]
     pub fn counters_add_up_but_for_tags(&self, container: &Container<'_>, net: &Network<'_>, tags: u64) {
+        self.interface_adds_up(&format!("{container} on {net}"), container, || container.attachment(net), tags);
+    }
+
+    /// The equations of every interface of every container that is there and is counted.
+    #[track_caller]
+    pub(crate) fn all_counters_add_up(&self, tags: u64) {
+        let look = || match self.done(&Request::Containers) {
+            Reply::Containers(all) => all,
+            other => panic!("containers were asked for, not {other:?}"),
+        };
+        let attachment = |id: &ContainerView, at: usize| {
+            let found = look().into_iter().find(|container| container.id == id.id);
+            found.unwrap_or_else(|| panic!("{} is there", id.name)).attachments.swap_remove(at)
+        };
+        for container in look().iter().filter(|container| container.state == Presence::Running) {
+            let station = self.at(container.name.as_str(), &container.netns);
+            for (at, view) in container.attachments.iter().enumerate().filter(|(_, view)| view.counters.is_some()) {
+                let who = format!("{} on {}", container.name, view.network);
+                self.interface_adds_up(&who, &station, || attachment(container, at), tags);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn interface_adds_up(&self, who: &str, station: &Station, view: impl Fn() -> AttachmentView, tags: u64) {
         let sides = || {
-            let view = container.attachment(net);
+            let view = view();
             let host_end = self.here().link(view.host_ifname.as_str());
             let (host, dropped) = (received(&host_end), host_end["stats64"]["tx"]["dropped"].as_u64().expect("iproute2 prints counters"));
-            let own = received(&container.link(view.ifname.as_str()));
+            let own = received(&station.link(view.ifname.as_str()));
             let from = sum(&view, Way::From, &["forward", "drop", "reject", "audit"]);
             let to = sum(&view, Way::To, &["forward", "audit", "made"]);
             let to = if dropped == 0 { (to.packets, to.bytes) } else { (to.packets - dropped, own.1) };
@@ -82,7 +110,7 @@ impl Lab {
             (is_equal(counted[0], received[0]) && is_equal(counted[1], received[1])).then_some(())
         });
         let words = "counted, received (packets, bytes; from, to), dropped by the pair, and reasons";
-        assert!(agree.is_some(), "{container} on {net}: {words}: {:#?}", sides());
+        assert!(agree.is_some(), "{who}: {words}: {:#?}", sides());
     }
 }
 

@@ -11,25 +11,19 @@ use lab::{
 };
 use netd_api::addr::Family;
 
+use crate::fast_path::on_either_path;
+
 const ONLY_80: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{protocol: TCP}]}]}";
 /// How long a stream pours at a time.
 const POUR: Duration = Duration::from_millis(700);
 
-/// Both configurations of the fast path.
-const PATHS: [&str; 2] = ["[datapath]\nfast_path = false\n", "[datapath]\nfast_path = true\n"];
-
 fn with_and_without_the_fast_path(story: impl Fn(&Lab, &Network<'_>, &Container<'_>, &Container<'_>)) {
-    for path in PATHS {
-        let lab = Lab::bare();
-        lab.configures(path);
-        lab.starts();
+    on_either_path(|lab| {
         let net = lab.network("web");
         let a = lab.new_container("a").on(&net).label("app", "server").made().listens(80).listens_udp(53);
         let b = net.container("b");
-        story(&lab, &net, &a, &b);
-        [&a, &b].iter().for_each(|container| lab.counters_add_up(container, &net));
-        lab.ends_clean();
-    }
+        story(lab, &net, &a, &b);
+    });
 }
 
 #[test]

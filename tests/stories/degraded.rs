@@ -57,7 +57,7 @@ fn without_ebpf_networking_works_and_with_it_again_everything_is_counted() {
     lab.netd().restart();
     expect_working(&lab, &b, 8081);
     assert!(b.attachment(&net).counters.expect("it is counted now").from.packets > 0);
-    lab.ends_clean();
+    lab.ends_clean_uncounted();
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn without_ebpf_a_policy_is_refused_with_the_reason_and_networking_works() {
     b.reaches_not(&a, tcp(80));
     lab.withdraws_policy("default/closed");
     b.reaches(&a, tcp(80));
-    lab.ends_clean();
+    lab.ends_clean_uncounted();
 }
 
 /// The trouble with a foreign chain of this name.

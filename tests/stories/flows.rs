@@ -16,6 +16,8 @@ use netd_api::{
     policy::FlowVerdict,
 };
 
+use crate::fast_path::on_either_path;
+
 const ONLY_80: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 80}]}]}";
 /// How many connections are begun and never made.
 const FLOOD: u32 = 100_000;
@@ -28,65 +30,67 @@ fn server<'lab>(lab: &'lab Lab, net: &Network<'lab>) -> Container<'lab> {
 
 #[test]
 fn a_connection_that_ended_is_recorded_at_both_ends() {
-    let lab = Lab::new();
-    let net = lab.network("web");
-    let (a, b) = (server(&lab, &net), lab.new_container("b").on(&net).label("app", "client").made());
-    for family in Family::BOTH {
-        let client = b.fetches((a.address(family), 80)).expect_from(&a).seen;
-        let inwards = a.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.remote.port == client.port());
-        assert_eq!((inwards.direction.as_str(), inwards.protocol.as_str(), inwards.network.as_str()), ("ingress", "tcp", "web"));
-        assert_eq!((inwards.container.address, inwards.container.port), (a.address(family), 80));
-        assert_eq!((inwards.remote.address, inwards.remote.name.as_ref()), (client.ip(), Some(b.name())));
-        assert_eq!(inwards.container.namespace.as_ref().map(|it| it.as_str()), Some("shop"));
-        assert_eq!(inwards.remote.labels.get("app").map(|it| it.as_str()), Some("client"));
-        assert!(inwards.sent.packets >= 3 && inwards.received.packets >= 4, "{inwards:?}");
-        assert!(inwards.sent.bytes > inwards.sent.packets * 54 && inwards.last_seen >= inwards.began, "{inwards:?}");
-        assert!(inwards.flags_received.contains('S') && inwards.flags_sent.contains('S'), "{inwards:?}");
-        let outwards = b.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.container.port == client.port());
-        assert_eq!((outwards.direction.as_str(), outwards.remote.name.as_ref()), ("egress", Some(a.name())));
-        assert_eq!((outwards.sent, outwards.received), (inwards.received, inwards.sent), "what one sends the other receives");
-    }
-    lab.ends_clean();
+    on_either_path(|lab| {
+        let net = lab.network("web");
+        let (a, b) = (server(lab, &net), lab.new_container("b").on(&net).label("app", "client").made());
+        for family in Family::BOTH {
+            let client = b.fetches((a.address(family), 80)).expect_from(&a).seen;
+            let inwards = a.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.remote.port == client.port());
+            assert_eq!((inwards.direction.as_str(), inwards.protocol.as_str(), inwards.network.as_str()), ("ingress", "tcp", "web"));
+            assert_eq!((inwards.container.address, inwards.container.port), (a.address(family), 80));
+            assert_eq!((inwards.remote.address, inwards.remote.name.as_ref()), (client.ip(), Some(b.name())));
+            assert_eq!(inwards.container.namespace.as_ref().map(|it| it.as_str()), Some("shop"));
+            let app = |labels: &netd_api::spec::Labels| labels.get("app").map(|it| it.to_string());
+            assert_eq!((app(&inwards.container.labels), app(&inwards.remote.labels)), (Some("server".into()), Some("client".into())));
+            assert!(inwards.sent.packets >= 3 && inwards.received.packets >= 4, "{inwards:?}");
+            assert!(inwards.sent.bytes > inwards.sent.packets * 54 && inwards.last_seen >= inwards.began, "{inwards:?}");
+            assert!(inwards.flags_received.contains('S') && inwards.flags_sent.contains('S'), "{inwards:?}");
+            let outwards = b.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.container.port == client.port());
+            assert_eq!((outwards.direction.as_str(), outwards.remote.name.as_ref()), ("egress", Some(a.name())));
+            assert_eq!((outwards.sent, outwards.received), (inwards.received, inwards.sent), "what one sends the other receives");
+        }
+    });
 }
 
 #[test]
 fn a_connection_that_is_there_is_shown_and_told_as_it_begins_to_who_follows() {
-    let lab = Lab::new();
-    let net = lab.network("web");
-    let (a, b) = (server(&lab, &net), net.container("b"));
-    let follow = |after| lab.flows(&FlowQuery { after: Some(after), ..FlowQuery::default() });
-    let last = follow(lab.flows(&FlowQuery::default()).last).last;
-    let stream = b.streams(a.v4(80));
-    let port = stream.answer.seen.port();
-    lab::eventually("its beginning is told", || {
-        follow(last).flows.into_iter().find(|flow| flow.event == FlowEvent::New && flow.remote.port == port && flow.number > last)
+    on_either_path(|lab| {
+        let net = lab.network("web");
+        let (a, b) = (server(lab, &net), net.container("b"));
+        let follow = |after| lab.flows(&FlowQuery { after: Some(after), ..FlowQuery::default() });
+        let last = follow(lab.flows(&FlowQuery::default()).last).last;
+        let stream = b.streams(a.v4(80));
+        let port = stream.answer.seen.port();
+        lab::eventually("its beginning is told", || {
+            follow(last).flows.into_iter().find(|flow| flow.event == FlowEvent::New && flow.remote.port == port && flow.number > last)
+        });
+        let first = a.expect_flow(FlowEvent::Open, FlowVerdict::Forward, |flow| flow.remote.port == port);
+        lab::eventually("it carries more and more", || {
+            a.flows().into_iter().find(|flow| flow.remote.port == port && flow.sent.bytes > first.sent.bytes)
+        });
+        drop(stream);
+        a.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.remote.port == port);
     });
-    let first = a.expect_flow(FlowEvent::Open, FlowVerdict::Forward, |flow| flow.remote.port == port);
-    lab::eventually("it carries more and more", || {
-        a.flows().into_iter().find(|flow| flow.remote.port == port && flow.sent.bytes > first.sent.bytes)
-    });
-    drop(stream);
-    a.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.remote.port == port);
-    lab.ends_clean();
 }
 
 #[test]
 fn a_denied_connection_is_recorded_with_the_policy_that_denied_it() {
-    let lab = Lab::new();
-    let net = lab.network("web");
-    let (a, b) = (server(&lab, &net), net.container("b"));
-    lab.applies(&network_policy("shop/only-80", ONLY_80));
-    b.reaches_not(&a, tcp(81));
-    let flow = a.expect_flow(FlowEvent::Denied, FlowVerdict::Drop, |flow| flow.container.port == 81);
-    assert_eq!((flow.reason.as_str(), flow.policy.map(|it| it.to_string()).as_deref()), ("drop_policy", Some("shop/only-80")));
-    assert_eq!((flow.direction.as_str(), flow.remote.name.as_ref()), ("ingress", Some(b.name())));
-    let deny = "{tier: Admin, priority: 0, subject: {namespaces: {}}, egress: [{name: no-way-out, action: Deny, to: [{namespaces: {}}]}]}";
-    lab.applies(&cluster_policy("caged", deny));
-    b.reaches_not(&a, tcp(80));
-    let flow = b.expect_flow(FlowEvent::Denied, FlowVerdict::Drop, |flow| flow.remote.port == 80);
-    assert_eq!((flow.direction.as_str(), flow.policy.map(|it| it.to_string()).as_deref()), ("egress", Some("caged")));
-    assert!(flow.rule.as_ref().is_some_and(|rule| rule.contains("no-way-out")), "{:?}", flow.rule);
-    lab.ends_clean();
+    on_either_path(|lab| {
+        let net = lab.network("web");
+        let (a, b) = (server(lab, &net), net.container("b"));
+        lab.applies(&network_policy("shop/only-80", ONLY_80));
+        b.reaches_not(&a, tcp(81));
+        let flow = a.expect_flow(FlowEvent::Denied, FlowVerdict::Drop, |flow| flow.container.port == 81);
+        assert_eq!((flow.reason.as_str(), flow.policy.map(|it| it.to_string()).as_deref()), ("drop_policy", Some("shop/only-80")));
+        assert_eq!((flow.direction.as_str(), flow.remote.name.as_ref()), ("ingress", Some(b.name())));
+        let deny =
+            "{tier: Admin, priority: 0, subject: {namespaces: {}}, egress: [{name: no-way-out, action: Deny, to: [{namespaces: {}}]}]}";
+        lab.applies(&cluster_policy("caged", deny));
+        b.reaches_not(&a, tcp(80));
+        let flow = b.expect_flow(FlowEvent::Denied, FlowVerdict::Drop, |flow| flow.remote.port == 80);
+        assert_eq!((flow.direction.as_str(), flow.policy.map(|it| it.to_string()).as_deref()), ("egress", Some("caged")));
+        assert!(flow.rule.as_ref().is_some_and(|rule| rule.contains("no-way-out")), "{:?}", flow.rule);
+    });
 }
 
 #[test]
@@ -101,7 +105,8 @@ fn flows_of_every_protocol_and_of_the_outside_and_the_host_are_recorded() {
     a.expect_flow(FlowEvent::Closed, FlowVerdict::Forward, |flow| flow.remote.host && flow.remote.name.is_none());
     lab.here().asks(a.v6(53)).expect_from(&a);
     lab.here().pings(a.address(Family::V6));
-    for protocol in ["udp", "icmpv6"] {
+    lab.here().pings(a.address(Family::V4));
+    for protocol in ["udp", "icmp", "icmpv6"] {
         lab::eventually(protocol, || a.flows().into_iter().find(|flow| flow.protocol == protocol));
     }
     lab.ends_clean();
@@ -165,6 +170,25 @@ fn a_flood_of_new_connections_breaks_none_that_is_there_and_its_loss_is_told() {
     assert!(after.tables.iter().all(|table| table.used <= table.of), "{:?}", after.tables);
     drop(stream);
     lab.counters_add_up(&a, &net);
+    lab.ends_clean();
+}
+
+#[test]
+fn what_is_denied_again_and_again_is_one_record_with_a_number() {
+    const TIMES: u64 = 300;
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (server(&lab, &net), net.container("b"));
+    lab.applies(&network_policy("shop/only-80", ONLY_80));
+    let wire = b.wire("eth0");
+    let at = |container: &Container<'_>, port| SocketAddr::new(container.address(Family::V4), port);
+    let frame = Frame { from_mac: b.mac("eth0"), to_mac: a.mac("eth0"), from: at(&b, 4321), to: at(&a, 81) };
+    (0..TIMES).for_each(|_| wire.send(&frame.syn()));
+    a.expect_counted(&net, "drop_policy", TIMES);
+    let records = || a.flows().into_iter().filter(|flow| flow.event == FlowEvent::Denied).map(|flow| flow.received.packets);
+    lab::eventually("all are told", || (records().sum::<u64>() == TIMES).then_some(()));
+    // The first at once, the rest when it would have been told again.
+    assert_eq!(records().collect::<Vec<_>>(), [1, TIMES - 1]);
     lab.ends_clean();
 }
 

@@ -91,7 +91,7 @@ fn none_passes_with_tags(tags: u64, make: impl Fn(Frame) -> Vec<Vec<u8>>) {
     [&stage.closed, &stage.hostile].iter().for_each(|container| lab.counters_add_up_but_for_tags(container, &stage.net, tags));
     stage.hostile.reaches_not(&stage.closed, tcp(80));
     lab.here().reaches(&stage.closed, tcp(80));
-    lab.ends_clean();
+    lab.ends_clean_but_for_tags(tags);
 }
 
 #[test]
@@ -146,6 +146,44 @@ fn options_of_ipv4_hide_no_ports() {
     stage.stops(&stage.hostile, &stage.closed, &options.map(|options| frame.udp_with_options(options, PAYLOAD)));
     lab.counters_add_up(&stage.closed, &stage.net);
     lab.ends_clean();
+}
+
+#[test]
+fn ports_are_read_where_they_are_whatever_stands_before_them() {
+    const GOOD: &[u8] = b"netd: this packet goes where it may";
+    let lab = Lab::unfiltered();
+    let stage = Stage::on(&lab);
+    lab.withdraws_policy("default/both");
+    let only_53 = "{podSelector: {matchLabels: {app: closed}}, ingress: [{ports: [{protocol: UDP, port: 53}]}]}";
+    lab.applies(&network_policy("default/only-53", only_53));
+    // What stands where ports would be if nothing were before them says the other port: behind the end of IPv4's options anything may, and an option of
+    // IPv6 that nobody knows is passed over (RFC 791, 3.1; RFC 8200, 4.2).
+    let before = |frame: Frame, other: u8, payload: &[u8]| {
+        let tagged = [&frame.to_mac[..], &frame.from_mac, &[0x81, 0, 0, 5], &frame.udp(payload)[12..]].concat();
+        let behind = if frame.to.is_ipv4() {
+            frame.udp_with_options(&[1, 1, 0, other], payload)
+        } else {
+            let plain = frame.udp(payload);
+            frame.of_protocol(DESTINATION, &[&[17, 0, 0, other, 3, 0, 0, 0], &plain[14 + 40..]].concat())
+        };
+        [behind, tagged]
+    };
+    let sees = stage.closed.wire("eth0");
+    for family in Family::BOTH {
+        let to = |port| {
+            let mut frame = Stage::between(&stage.hostile, &stage.closed, family);
+            frame.to.set_port(port);
+            frame
+        };
+        stage.stops(&stage.hostile, &stage.closed, &before(to(54), 53, PAYLOAD));
+        for good in before(to(53), 54, GOOD) {
+            stage.hostile.wire("eth0").send(&good);
+            sees.expect_frame("a good one", |seen| seen.ends_with(GOOD).then_some(()));
+        }
+    }
+    assert_eq!(stage.closed.denials(&stage.net), ["drop_policy"]);
+    // Each way has two tagged frames.
+    lab.ends_clean_but_for_tags(4);
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn kill_9_interrupts_nothing_on_this_kernel() {
     streams.iter().for_each(lab::stream::Stream::expect_flowing);
     assert_eq!(lab.plan(), Vec::<String>::new());
     assert_eq!(lab.status().reconcile.expect("it started").done, 1, "it holds the port again, and has nothing to repair");
+    drop(streams);
     lab.ends_clean();
 }
 
@@ -90,7 +91,7 @@ fn a_flushed_ruleset_and_a_deleted_link_are_mended_on_this_kernel() {
     lab::eventually("the ruleset is back", || lab.outside().tries((HOST_V4, 8080)).answer());
     lab.here().run("ip", &["link", "del", a.attachment(&net).host_ifname.as_str()]);
     lab::eventually("the link is back", || lab.outside().tries((HOST_V6, 8080)).answer());
-    lab.ends_clean();
+    lab.ends_clean_uncounted();
 }
 
 #[test]

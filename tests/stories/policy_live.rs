@@ -7,9 +7,15 @@ use lab::{
     Container, Lab, Network,
     cni::Conflist,
     network::parsed,
-    policy::{model::Protocol, probe::Got, reach::tcp, yaml::network_policy},
+    policy::{
+        model::Protocol,
+        probe::Got,
+        reach::tcp,
+        yaml::{documents, namespace, network_policy},
+    },
 };
 use netd_api::addr::Family;
+use serde_json::json;
 
 const CLOSED: &str = "{podSelector: {matchLabels: {app: server}}, policyTypes: [Ingress]}";
 const CAGED: &str = "{podSelector: {matchLabels: {app: caged}}, policyTypes: [Egress]}";
@@ -104,6 +110,35 @@ fn a_container_that_a_runtime_adds_gets_nothing_out_that_a_policy_denies() {
 }
 
 #[test]
+fn nothing_comes_in_that_a_policy_denies_to_a_container_that_a_runtime_adds() {
+    let lab = Lab::new();
+    let list = Conflist::dual("web");
+    let cni = lab.cni();
+    let b = cni.sandbox("b");
+    b.joins(&list);
+    lab.applies(&network_policy("default/closed", "{podSelector: {}, policyTypes: [Ingress]}"));
+    let a = cni.sandbox("a");
+    let there: [SocketAddr; 2] = [parsed("10.4.0.9:9999"), parsed("[fd00:4::9]:9999")];
+    let senders = there.map(|to| b.insists_on(to));
+    let mailbox = a.mailbox(PORT);
+    a.eth0().given("ips", json!(["10.4.0.9", "fd00:4::9"])).joins(&list);
+    senders.iter().for_each(|sender| sender.goes_on_for(MANY));
+    lab::eventually("it is kept from there", || {
+        let reasons = lab.container("a").inspect().attachments.swap_remove(0).reasons;
+        reasons.iter().any(|it| it.reason == "drop_policy" && it.counted.packets > 0).then_some(())
+    });
+    mailbox.expect_empty();
+    lab.withdraws_policy("default/closed");
+    mailbox.expect_something();
+    drop(senders);
+    for sandbox in [a, b] {
+        sandbox.leaves(&list);
+        sandbox.ends();
+    }
+    lab.ends_clean();
+}
+
+#[test]
 fn policies_are_enforced_while_netd_starts_anew_and_while_it_is_dead() {
     let lab = Lab::new();
     let net = lab.network("web");
@@ -144,6 +179,7 @@ fn what_flows_already_is_cut_by_a_policy_that_denies_it() {
     asker.asks_briefly().expect_silence();
     streams.iter().for_each(lab::stream::Stream::expect_cut);
     own.expect_flowing();
+    drop(own);
     lab.ends_clean();
 }
 
@@ -165,6 +201,7 @@ fn what_flows_already_goes_on_under_a_policy_that_allows_it() {
     flow();
     let longest = inwards.iter().chain(&outwards).map(lab::stream::Stream::longest_pause).max().unwrap();
     assert!(longest < Duration::from_secs(1), "one stood still for {longest:?}");
+    drop((inwards, outwards));
     lab.ends_clean();
 }
 
@@ -179,6 +216,7 @@ fn a_connection_of_before_the_policy_is_known_as_its_makers() {
     outwards.expect_flowing();
     lab.netd().restart();
     outwards.expect_flowing();
+    drop(outwards);
     lab.ends_clean();
 }
 
@@ -202,6 +240,29 @@ fn labels_and_namespaces_that_change_change_verdicts_at_once() {
     b.reaches_not(&a, tcp(80));
     // The server itself is no longer meant.
     a.becomes("app", "client");
+    b.reaches(&a, tcp(80));
+    lab.ends_clean();
+}
+
+#[test]
+fn labels_of_a_namespace_that_change_change_verdicts_at_once_and_hold_over_a_restart() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = server(&lab, &net);
+    let b = lab.new_container("b").on(&net).namespace("abroad").made();
+    let trusted = "{podSelector: {matchLabels: {app: server}}, ingress: [{from: [{namespaceSelector: {matchLabels: {trust: high}}}]}]}";
+    lab.applies(&documents([&network_policy("default/trusted", trusted), &namespace("abroad", "{trust: high}")]));
+    for _ in 0..2 {
+        b.reaches(&a, tcp(80));
+        let stream = b.streams(a.v4(80));
+        lab.applies(&namespace("abroad", "{trust: low}"));
+        b.reaches_not(&a, tcp(80));
+        stream.expect_cut();
+        lab.netd().restart();
+        b.reaches_not(&a, tcp(80));
+        lab.applies(&namespace("abroad", "{trust: high}"));
+    }
+    lab.netd().restart();
     b.reaches(&a, tcp(80));
     lab.ends_clean();
 }
@@ -245,6 +306,7 @@ fn policies_change_a_hundred_times_under_load_without_one_wrong_verdict() {
     streams.iter().for_each(lab::stream::Stream::expect_flowing);
     let longest = streams.iter().map(lab::stream::Stream::longest_pause).max().unwrap();
     assert!(longest < Duration::from_secs(1), "one stood still for {longest:?}");
+    drop(streams);
     lab.ends_clean();
 }
 
@@ -259,7 +321,8 @@ fn a_link_that_comes_back_is_under_its_policies() {
     lab::eventually("it is reached by the host again", || lab.here().tries(a.v4(80)).answer());
     sender.goes_on_for(MANY);
     b.reaches_not(&a, tcp(80));
-    lab.ends_clean();
+    drop(sender);
+    lab.ends_clean_uncounted();
 }
 
 #[test]

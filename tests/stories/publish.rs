@@ -211,5 +211,6 @@ fn publishing_and_withdrawing_does_not_disturb_what_flows_elsewhere() {
     }
     four.expect_flowing();
     six.expect_flowing();
+    drop((four, six));
     lab.ends_clean();
 }

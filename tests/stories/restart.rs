@@ -51,6 +51,7 @@ fn after_kill_9_everything_goes_on_and_the_next_daemon_has_nothing_to_repair() {
         assert!(stream.longest_pause() < PAUSE, "a flow stood still for {:?}", stream.longest_pause());
     }
     a.tries(c.v4(80)).expect_nothing();
+    drop(streams);
     lab.ends_clean();
 }
 
@@ -66,6 +67,7 @@ fn a_graceful_stop_leaves_the_data_path_running() {
     lab.netd().start();
     stream.expect_flowing();
     assert_eq!(lab.status().reconcile.expect("it started").done, 1, "it holds the port again, and has nothing to repair");
+    drop(stream);
     lab.ends_clean();
 }
 

@@ -1,0 +1,55 @@
+//! The short way between neighbours is taken where the configuration says so and nowhere else, and a reload turns it on and off.
+
+use lab::{Container, Lab, Network, eventually};
+use netd_api::addr::Family;
+use nix::sys::signal::Signal;
+
+/// Both configurations.
+pub(crate) const PATHS: [&str; 2] = [LONG, SHORT];
+const LONG: &str = "[datapath]\nfast_path = false\n";
+const SHORT: &str = "[datapath]\nfast_path = true\n";
+
+/// Tells a story on either path.
+pub(crate) fn on_either_path(story: impl Fn(&Lab)) {
+    for path in PATHS {
+        let lab = Lab::bare();
+        lab.configures(path);
+        lab.starts();
+        story(&lab);
+        lab.ends_clean();
+    }
+}
+
+/// Packets that came to a container over its host's end, which the short way passes by.
+fn came_the_long_way(lab: &Lab, net: &Network<'_>, container: &Container<'_>) -> u64 {
+    let host_end = lab.here().link(container.attachment(net).host_ifname.as_str());
+    host_end["stats64"]["tx"]["packets"].as_u64().expect("iproute2 prints counters")
+}
+
+#[test]
+fn neighbours_meet_the_short_way_while_it_is_on_and_a_reload_turns_it() {
+    const TIMES: u64 = 40;
+    let lab = Lab::bare();
+    lab.configures(LONG);
+    lab.starts();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a").listens_udp(53), net.container("b"));
+    for (reloads, path) in [LONG, SHORT, LONG, SHORT].into_iter().enumerate() {
+        if reloads > 0 {
+            lab.configures(path);
+            lab.netd().signal(Signal::SIGHUP);
+            eventually("the settings are taken over", || (lab.netd().log().matches("settings reloaded").count() == reloads).then_some(()));
+        }
+        for family in Family::BOTH {
+            let before = came_the_long_way(&lab, &net, &a);
+            for _ in 0..TIMES {
+                b.asks((a.address(family), 53)).expect_from(&a);
+            }
+            let long = came_the_long_way(&lab, &net, &a) - before;
+            // Neighbours are looked for over the bridge on either path.
+            let is_as_configured = if path == SHORT { long < TIMES / 4 } else { long >= TIMES };
+            assert!(is_as_configured, "{long} of {TIMES} packets came the long way over {family:?} with {path}");
+        }
+    }
+    lab.ends_clean();
+}
