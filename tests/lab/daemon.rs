@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use netd_api::{client::Client, message::Request};
@@ -19,6 +20,8 @@ use crate::{
     wait::{PATIENCE, poll},
 };
 
+/// How long a start may take: the kernel looks at the programs first, which takes an emulated machine half a minute when it has other things to do.
+const STARTS: Duration = Duration::from_secs(120);
 /// Where the daemon listens, inside the private host.
 pub const SOCKET: &str = "/run/netd/netd.sock";
 
@@ -44,7 +47,7 @@ impl Netd {
     #[track_caller]
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) {
         self.launch(arguments, environment);
-        let up = poll(PATIENCE, || {
+        let up = poll(STARTS, || {
             if let Some(status) = self.ended() {
                 panic!("netd ended at its start ({status}):\n{}", self.log());
             }
