@@ -1,6 +1,6 @@
 //! Ways around a policy or a guard that are none: each is tried, and what would have let it through is there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lab::{
     Container, HOST_V6, Lab, OUTSIDE_LINK, OUTSIDE_V6, UPLINK,
@@ -56,6 +56,26 @@ fn what_the_host_cuts_again_is_not_taken_for_the_hosts_own() {
     sends(4002, 2);
     lab::eventually("its first part is dropped", || (closed.counted(&net, "drop_policy") > 0).then_some(()));
     letters.expect_empty();
+    lab.ends_clean();
+}
+
+/// Policies let neighbour discovery pass, as a link needs it; the kernel would route what says so, and a letter fits into it.
+#[test]
+fn no_letter_leaves_the_link_as_neighbour_discovery() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let caged = lab.new_container("caged").on(&net).label("app", "caged").made();
+    lab.applies(&network_policy("default/caged", "{podSelector: {matchLabels: {app: caged}}, policyTypes: [Egress]}"));
+    let out = lab.outside().wire(OUTSIDE_LINK);
+    let own = SocketAddr::new(caged.address(Family::V6), 0);
+    let octets = |address: IpAddr| if let IpAddr::V6(address) = address { address.octets() } else { unreachable!("an IPv6 address") };
+    let gateway = lab.here().mac(&net.bridge());
+    let leaving = Frame { from_mac: caged.mac("eth0"), to_mac: gateway, from: own, to: parsed(&format!("[{OUTSIDE_V6}]:0")) };
+    let wire = caged.wire("eth0");
+    for letter in [leaving.neighbour_solicitation(own.ip()), leaving.neighbour_advertisement(own.ip(), leaving.from_mac)] {
+        wire.send(&letter);
+    }
+    out.expect_no_frame("a message of its link", |frame| (frame.get(22..38) == Some(&octets(own.ip()))).then(|| frame[54]));
     lab.ends_clean();
 }
 
