@@ -69,7 +69,7 @@ pub const ALLOWED: MapSpec = map::<(u32, AllowedKey), u32>("ALLOWED", MapKind::L
 /// Flows ([`crate::table`]).
 pub const FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, Entry>("FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
 /// What was said of each of them.
-pub const MARKS: MapSpec = map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS);
+pub const MARKS: MapSpec = MapSpec { version: 2, ..map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS) };
 /// Confirmed flows that found no room there. Nothing evicts them but the daemon.
 pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 131_072);
 /// What flows are spread with.

@@ -55,7 +55,7 @@ pub const SPILLED_AT: usize = core::mem::offset_of!(Spread, spilled) / 8;
 pub struct Place {
     /// Its bucket.
     pub bucket: u32,
-    /// What its mark has of its hash: [`Mark::check`].
+    /// What its mark has of it: a part of its hash, and above that of its attachment's number.
     pub check: u32,
 }
 
@@ -75,18 +75,26 @@ impl Place {
             sum = sum.wrapping_add(one.wrapping_mul(other));
             at += 2;
         }
-        Self { bucket: (sum >> (64 - BUCKET_BITS)) as u32, check: (sum >> (64 - BUCKET_BITS - CHECK.1)) as u32 & mask(CHECK) as u32 }
+        let hash = (sum >> (64 - BUCKET_BITS - HASH_BITS)) & ((1 << HASH_BITS) - 1);
+        Self { bucket: (sum >> (64 - BUCKET_BITS)) as u32, check: (hash | (key.slot as u64) << HASH_BITS & mask(CHECK)) as u32 }
     }
 }
 
 /// First bit and number of bits of each part of a mark; bit 0 says that there is one.
 const CONFIRMED: u64 = 1 << 1;
-const CHECK: (u32, u32) = (2, 18);
-const AGE: (u32, u32) = (20, 6);
-const EPOCH: (u32, u32) = (26, 16);
+const CHECK: (u32, u32) = (2, 26);
+const AGE: (u32, u32) = (28, 6);
+const EPOCH: (u32, u32) = (34, 8);
 const RULE: (u32, u32) = (42, 17);
 const VERDICT: (u32, u32) = (59, 2);
 const OPENER: (u32, u32) = (61, 3);
+/// So many of a check's bits are the hash's; the others are the attachment's.
+const HASH_BITS: u32 = 18;
+
+/// Seconds of silence after which a flow without a reply is as good as over: a client that waits sends again before.
+const FORSAKEN: i32 = 8;
+/// More than any number of seconds of a mark.
+const BEFORE: i32 = 1 << AGE.1;
 
 const _: () = assert!(crate::policy::MAX_RULES < 1 << RULE.1);
 
@@ -176,7 +184,20 @@ impl Mark {
         age_of(now_ns).wrapping_sub(self.get(AGE) as u32) & mask(AGE) as u32
     }
 
-    /// Whether it was judged in this epoch, of which it has sixteen bits: [`Flow::epoch`] has to agree.
+    /// Whether it is that of a flow without a reply.
+    #[inline(always)]
+    const fn is_new(self) -> bool {
+        self.is_there() && !self.is_confirmed()
+    }
+
+    /// Whether it is of the attachment of this place, or of one whose number has the same last eight bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of_attachment(self, place: Place) -> bool {
+        (self.get(CHECK) as u32 ^ place.check) >> HASH_BITS == 0
+    }
+
+    /// Whether it was judged in this epoch, of which it has eight bits: [`Flow::epoch`] has to agree.
     #[inline(always)]
     #[must_use]
     pub const fn is_of(self, epoch: u32) -> bool {
@@ -203,6 +224,75 @@ impl Mark {
     pub const fn opener(self) -> u8 {
         self.get(OPENER) as u8
     }
+}
+
+/// Where a new flow goes in its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// To this way, which is free.
+    Free(u32),
+    /// In place of the flow at this way.
+    Of(u32),
+    /// In place of one of whoever has most of them ([`greediest`]).
+    OfGreediest,
+    /// Nowhere: all have got a reply.
+    None,
+}
+
+/// Finds a new flow its place, by the marks of its bucket. Where none is free the flow that nobody waits for any more gives way, and then one of who has half of those
+/// without a reply, or more: who floods the table takes its own places and not everybody's. Of those that may go the one that was silent longest does.
+#[inline(always)]
+pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
+    let (mut chosen, mut readiest) = (0, -1);
+    let (mut own, mut others) = (0, 0);
+    for way in 0..WAYS {
+        let mark = mark(way);
+        let idle = mark.idle(now_ns).cast_signed();
+        let readiness = if mark.is_confirmed() {
+            -1
+        } else if !mark.is_there() {
+            i32::MAX
+        } else if idle >= FORSAKEN {
+            2 * BEFORE + idle
+        } else if mark.is_of_attachment(place) {
+            own += 1;
+            BEFORE + idle
+        } else {
+            others += 1;
+            idle
+        };
+        if readiness > readiest {
+            (chosen, readiest) = (way, readiness);
+        }
+    }
+    match readiest {
+        i32::MAX => Room::Free(chosen),
+        ..0 => Room::None,
+        _ if readiest < 2 * BEFORE && own < others => Room::OfGreediest,
+        _ => Room::Of(chosen),
+    }
+}
+
+/// The way of the flow that was silent longest, of those without a reply that are of the attachment with most such in a bucket. `places` is [`places`] of a mark
+/// of this bucket.
+#[inline(always)]
+pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, now_ns: u64) -> u32 {
+    let (mut chosen, mut most) = (0, 0);
+    for way in 0..WAYS {
+        let mark = mark(way);
+        let greed = if mark.is_new() { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
+        if greed > most {
+            (chosen, most) = (way, greed);
+        }
+    }
+    chosen
+}
+
+/// How many flows without a reply a bucket has of the attachment that this mark is of.
+#[inline(always)]
+pub fn places(mark: impl Fn(u32) -> Mark, of: Mark) -> u32 {
+    let place = Place { bucket: 0, check: of.get(CHECK) as u32 };
+    (0..WAYS).map(|way| u32::from(mark(way).is_new() && mark(way).is_of_attachment(place))).sum()
 }
 
 #[inline(always)]
@@ -242,10 +332,10 @@ mod tests {
 
     #[test]
     fn a_mark_gives_back_what_was_put_into_it() {
-        let place = Place { bucket: 5, check: 0x3_1234 };
+        let place = Place { bucket: 5, check: 0x3f3_1234 };
         let flow = Flow { last_ns: 70 << 30, epoch: 0x1_2345, rule: crate::policy::MAX_RULES, verdict: 3, opener: 5, ..Flow::default() };
         let mark = Mark::of(place, &flow);
-        assert!(mark.is_there() && mark.is_at(place) && !mark.is_at(Place { check: 0x3_1235, ..place }));
+        assert!(mark.is_there() && mark.is_at(place) && !mark.is_at(Place { check: 0x3f3_1235, ..place }));
         assert_eq!((mark.rule(), mark.verdict(), mark.opener()), (crate::policy::MAX_RULES, 3, 5));
         assert_eq!((mark.again(&flow), mark.confirmed().again(&flow)), (mark, mark.confirmed()));
         assert!(!mark.is_confirmed() && mark.confirmed().is_confirmed() && mark.confirmed().is_at(place));
@@ -253,6 +343,55 @@ mod tests {
         assert_eq!((mark.idle(70 << 30), mark.idle(75 << 30)), (0, 5));
         assert_eq!(mark.seen(75 << 30), Mark::of(place, &Flow { last_ns: 75 << 30, ..flow }));
         assert!(!Mark::NOTHING.is_there() && !Mark::NOTHING.is_at(Place { bucket: 0, check: 0 }));
+    }
+
+    /// The mark of a flow of this attachment that was silent for so many seconds at the hundredth.
+    fn silent(slot: u16, seconds: u64) -> Mark {
+        Mark::of(place(slot), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() })
+    }
+
+    fn place(slot: u16) -> Place {
+        Place::of(&SPREAD, &FlowKey { slot, ..FlowKey::default() })
+    }
+
+    fn room_of(slot: u16, bucket: [Mark; 8]) -> Room {
+        room(|way| bucket[way as usize], place(slot), 100 << 30)
+    }
+
+    fn greediest_of(bucket: [Mark; 8]) -> u32 {
+        let mark = |way| bucket[way as usize];
+        greediest(mark, |of| places(mark, of), 100 << 30)
+    }
+
+    #[test]
+    fn a_new_flow_takes_a_free_place_then_a_forsaken_one_then_its_own() {
+        let (answered, own, others) = (silent(7, 60).confirmed(), silent(7, 3), silent(8, 7));
+        assert_eq!(room_of(7, [answered; 8]), Room::None);
+        assert_eq!(room_of(7, [own, silent(8, 9), silent(8, 8), Mark::NOTHING, answered, answered, answered, answered]), Room::Free(3));
+        assert_eq!(room_of(7, [own, silent(8, 8), silent(8, 9), answered, answered, answered, answered, answered]), Room::Of(2));
+        assert_eq!(room_of(7, [others, others, silent(7, 2), own, answered, answered, answered, answered]), Room::Of(3));
+    }
+
+    #[test]
+    fn who_has_few_places_takes_one_of_who_has_most() {
+        let answered = silent(9, 1).confirmed();
+        let bucket = [silent(7, 5), silent(9, 6), silent(8, 2), silent(8, 3), answered, answered, answered, silent(8, 1)];
+        assert_eq!((room_of(7, bucket), greediest_of(bucket)), (Room::OfGreediest, 3));
+    }
+
+    #[test]
+    fn in_a_flood_nobody_loses_its_one_place() {
+        let mut bucket = [Mark::NOTHING; 8];
+        for number in 0..1000_u32 {
+            let slot = if number == 0 { 1 } else { 2 + (number * number % 3) as u16 };
+            let way = match room_of(slot, bucket) {
+                Room::Free(way) | Room::Of(way) => way,
+                Room::OfGreediest => greediest_of(bucket),
+                Room::None => panic!("nobody was answered"),
+            };
+            bucket[way as usize] = silent(slot, 0);
+            assert_eq!(bucket.iter().filter(|mark| mark.is_of_attachment(place(1))).count(), 1, "{number}");
+        }
     }
 
     #[test]

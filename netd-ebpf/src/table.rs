@@ -1,11 +1,12 @@
 //! The table of flows ([`netd_abi::table`]): they are found, begun, marked again, taken out. Never judges one.
 
+use core::hint::black_box;
 use core::ptr;
 
 use netd_abi::Happened;
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::policy::RuleValue;
-use netd_abi::table::{ARE_SPILLED, Entry, MOST_CONFIRMED, Mark, Place, WAYS};
+use netd_abi::table::{ARE_SPILLED, Entry, MOST_CONFIRMED, Mark, Place, Room, WAYS, greediest, places, room};
 use netd_ebpf::said::Said;
 
 use crate::maps;
@@ -135,7 +136,7 @@ fn way_of(key: &FlowKey, bucket: u32, check: u32) -> u32 {
     found
 }
 
-/// Puts a flow in that is not there: at a free way, or in place of the one without a reply that was silent longest.
+/// Puts a flow in that is not there: where [`room`] says.
 #[inline(always)]
 pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
     if put(key, flow).is_none() {
@@ -147,25 +148,15 @@ pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
 fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
     let place = place_of(key)?;
     let words = words_at(place.bucket)?;
-    let (mut chosen, mut longest) = (0, -1);
-    for way in 0..WAYS {
-        // SAFETY: a bucket has so many words, and each is read at once.
-        let mark = Mark(unsafe { words.add(way as usize).read_volatile() });
-        let idle = match mark {
-            _ if mark.is_confirmed() => -1,
-            _ if mark.is_there() => mark.idle(flow.last_ns).cast_signed(),
-            _ => i32::MAX,
-        };
-        if idle > longest {
-            (chosen, longest) = (way, idle);
-        }
-    }
-    if longest < 0 {
-        return None;
-    }
-    if longest < i32::MAX {
-        maps::note(Happened::NewFlowGaveWay);
-    }
+    // SAFETY: a bucket has so many words, and each is read at once.
+    let mark = |way: u32| Mark(unsafe { words.add(way as usize).read_volatile() });
+    let chosen = match room(mark, place, flow.last_ns) {
+        Room::Free(way) => way,
+        Room::Of(way) => gives_way(way),
+        // The compiler knows that it is below eight and would leave out what the verifier, which looks at each of the two by itself, has to see.
+        Room::OfGreediest => gives_way(black_box(way_of_greediest(place.bucket, flow.last_ns))),
+        Room::None => return None,
+    };
     let chosen = chosen & (WAYS - 1);
     let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
     // SAFETY: an array's element is always there, and a bucket has so many words. First the former mark goes, last comes the new one: what is written in
@@ -178,6 +169,30 @@ fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
         word.write_volatile(Mark::of(place, flow).0);
     }
     Some(())
+}
+
+#[inline(always)]
+fn gives_way(way: u32) -> u32 {
+    maps::note(Happened::NewFlowGaveWay);
+    way
+}
+
+/// The way of the flow that gives its place to a new one of an attachment that has few.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn way_of_greediest(bucket: u32, now: u64) -> u32 {
+    let Some(words) = words_at(bucket) else { return 0 };
+    // SAFETY: a bucket has so many words, and each is read at once.
+    greediest(|way| Mark(unsafe { words.add(way as usize).read_volatile() }), |mark| places_of(bucket, mark.0), now)
+}
+
+/// How many places in a bucket the attachment of a mark has. (By itself, as the verifier would follow each count of one way into all of the next.)
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn places_of(bucket: u32, mark: u64) -> u32 {
+    let Some(words) = words_at(bucket) else { return 0 };
+    // SAFETY: as above.
+    places(|way| Mark(unsafe { words.add(way as usize).read_volatile() }), Mark(mark))
 }
 
 /// A confirmed flow that found no room in the table.

@@ -6,6 +6,7 @@
 pub(crate) mod record;
 pub(crate) mod flows;
 mod over;
+mod share;
 mod collect;
 mod thread;
 mod kernel;

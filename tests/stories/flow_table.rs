@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lab::{Container, Lab, policy::yaml::network_policy};
+use lab::{Container, Lab, packet::Frame, policy::yaml::network_policy};
 use netd_api::addr::Family;
 
 /// Only what it asked for itself comes to the client.
@@ -53,5 +53,41 @@ fn answered_flows_that_find_no_room_in_their_bucket_go_on_as_all_others() {
     asked.send_to(b"surprise", (address, STRANGE)).expect("the client is there");
     client.expect_counted(&net, "drop_policy", 1);
     lab.counters_add_up(&client, &net);
+    lab.ends_clean();
+}
+
+/// Who waits for an answer asks again, as clients do, so that no question is old.
+#[test]
+fn who_waits_for_an_answer_gets_it_while_a_neighbour_fills_the_table() {
+    const WAITING: Range<u16> = 20_000..20_200;
+    const ROUNDS: u16 = 8;
+    const ROUND: u16 = 8_000;
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (server, client) = (net.container("server"), lab.new_container("client").on(&net).label("app", "client").made());
+    let (flooder, sink) = (net.container("flooder"), net.container("sink"));
+    lab.applies(&network_policy("default/nothing-in", NOTHING_IN));
+    let (asked, _unread) = (socket(&server, 53), socket(&sink, 9));
+    let question = SocketAddr::new(server.address(Family::V4), 53);
+    let sockets: Vec<UdpSocket> = WAITING.map(|port| socket(&client, port)).collect();
+    let ask = || sockets.iter().for_each(|socket| assert_eq!(socket.send_to(b"?", question).ok(), Some(1)));
+    let wire = flooder.wire("eth0");
+    let [from, to] = [(&flooder, 0), (&sink, 9)].map(|(container, port)| SocketAddr::new(container.address(Family::V4), port));
+    let flood = Frame { from_mac: flooder.mac("eth0"), to_mac: sink.mac("eth0"), from, to };
+    for round in 0..ROUNDS {
+        ask();
+        for port in 0..ROUND {
+            let from = SocketAddr::new(from.ip(), 1_000 + round * ROUND + port);
+            wire.send(&Frame { from, ..flood }.udp(b"flood"));
+        }
+    }
+    let gave_way = lab.policy_status().events.get("new_flow_gave_way").copied().unwrap_or(0);
+    assert!(gave_way > u64::from(ROUND), "the flood is larger than the table: {gave_way}");
+    for socket in &sockets {
+        let back = socket.local_addr().expect("it is bound");
+        asked.send_to(b"!", back).expect("the client is there");
+        socket.recv(&mut [0; 8]).expect("the answer arrives");
+    }
+    assert_eq!(client.counted(&net, "drop_policy"), 0);
     lab.ends_clean();
 }

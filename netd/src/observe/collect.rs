@@ -16,6 +16,7 @@ use super::flows::{RawFlow, TELL_AGAIN_NS};
 use super::kernel::clock::Clock;
 use super::kernel::maps::FlowMaps;
 use super::over::over_ns;
+use super::share::{Excess, excess};
 use crate::bpf::BpfError;
 use crate::bpf::switch::wait_for_programs;
 use crate::bpf::table::Stage;
@@ -62,21 +63,28 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
     Ok(is_left)
 }
 
-/// Frees a tenth of the room for spilled flows, longest silent first, and tells them as closed. Says how many it had to give up.
+/// Frees a tenth of the room for spilled flows, and tells those that go as closed: of who has more than its share, longest silent first. Says how many it had to
+/// give up.
 pub(crate) fn make_room(maps: &FlowMaps, clock: Clock, told: &mut Vec<RawFlow>) -> Result<u64, BpfError> {
     let room = maps.spilled.entries();
-    let mut times = Vec::new();
-    maps.spilled.walk(|_, flow| {
-        times.push(flow.last_ns);
+    let mut times: HashMap<u16, Vec<u64>> = HashMap::new();
+    maps.spilled.walk(|key, flow| {
+        times.entry(key.slot).or_default().push(flow.last_ns);
         Ok(())
     })?;
-    let Some(excess) = times.len().checked_sub(room - room / FREE).filter(|excess| *excess > 0) else { return Ok(0) };
-    let latest = *times.select_nth_unstable(excess - 1).1;
+    let mut excess = excess(&mut times, room - room / FREE);
     drop(times);
+    if excess.is_empty() {
+        return Ok(0);
+    }
     let before = told.len();
     maps.spilled.walk(|key, flow| {
-        let is_silent = |flow: &Flow| flow.last_ns <= latest;
-        if is_silent(flow) && told.len() - before < excess { end_spilled(maps, key, is_silent, clock, told) } else { Ok(()) }
+        let is_silent = |excess: &Excess, flow: &Flow| excess.count > 0 && flow.last_ns <= excess.latest_ns;
+        let Some(excess) = excess.get_mut(&key.slot).filter(|excess| is_silent(excess, flow)) else { return Ok(()) };
+        let told_before = told.len();
+        end_spilled(maps, key, |flow| is_silent(excess, flow), clock, told)?;
+        excess.count -= told.len() - told_before;
+        Ok(())
     })?;
     Ok((told.len() - before) as u64)
 }
