@@ -1,6 +1,7 @@
 //! What conntrack remembers never outlives what is published: clients that keep their port follow at once, and flowing connections are cut.
 
-use lab::{HOST_V4, HOST_V6, Lab, eventually};
+use lab::{Container, HOST_V4, HOST_V6, Lab, OUTSIDE_V4, OUTSIDE_V6, eventually};
+use netd_api::addr::Family;
 
 const HOSTS: [&str; 2] = [HOST_V4, HOST_V6];
 
@@ -68,6 +69,37 @@ fn a_flowing_connection_is_cut_when_its_port_is_withdrawn() {
         let stream = lab.outside().streams((host, 8080));
         a.withdraws("8080:80");
         stream.expect_cut();
+    }
+    lab.ends_clean();
+}
+
+/// Deleting by an IPv6 address is what kernels do the wrong way round. Ended connections, as nothing makes their entries again.
+#[test]
+fn with_a_container_its_own_connections_are_forgotten_and_nobody_elses() {
+    let lab = Lab::new();
+    let (one, two) = (lab.network("one"), lab.network("two"));
+    let (gone, stays) = (one.container("gone").listens(80), two.container("stays").listens(80));
+    gone.publishes("8080:80");
+    stays.publishes("9090:80");
+    lab.outside().serves(90);
+    let tracked = |words: &[&str]| lab.conntrack().lines().any(|line| words.iter().all(|word| line.contains(word)));
+    let of = |container: &Container<'_>, family| format!("={} ", container.address(family));
+    let addresses = Family::BOTH.map(|family| (of(&gone, family), of(&stays, family)));
+    for ((host, outside), own) in HOSTS.into_iter().zip([OUTSIDE_V4, OUTSIDE_V6]).zip([gone.v4(80), gone.v6(80)]) {
+        for (container, port) in [(&gone, 8080), (&stays, 9090)] {
+            container.fetches((outside, 90)).expect_from(lab.outside());
+            lab.outside().fetches((host, port)).expect_from(container);
+        }
+        // By its own port to itself: both ends are its address.
+        gone.fetches((host, 8080)).expect_from(&gone);
+        lab.here().fetches(own).expect_from(&gone);
+    }
+    gone.removed();
+    for (gone, stays) in &addresses {
+        eventually("its connections are forgotten", || (!tracked(&[gone])).then_some(()));
+        for port in ["dport=90 ", "dport=9090 "] {
+            assert!(tracked(&[stays, port]), "{stays} {port}: {}", lab.conntrack());
+        }
     }
     lab.ends_clean();
 }

@@ -1,19 +1,20 @@
 //! Forgets connections: through a host port whose meaning changed, or of an address that changes hands (and who had it). Never cuts one that is as it should be now.
 //!
-//! All of an address go, so the kernel itself deletes them. For a port it filters a listing (CTA_FILTER, from Linux 5.8 on; before that it lists all), and
-//! what goes is decided here, by what a new connection to the same place would get: so a connection that began after the change stays.
+//! All of an address go: of IPv4 the kernel itself deletes them, of IPv6 it cannot be told which ([`Filter`]) and lists them. For a port it filters a listing
+//! (CTA_FILTER, from Linux 5.8 on; before that it lists all), and what goes is decided here, by what a new connection to the same place would get: so a
+//! connection that began after the change stays.
 //!
 //! A listing goes through every bucket of the table with its lock held and softirqs off: 9 ms for the 262,144 buckets of a large machine, however
-//! few connections there are, in which nobody's RCU grace period ends and so no link is made or deleted. So a port that no connection has to do with
-//! is looked for in /proc first (0.3 to 0.8 ms, no lock), one look serves the ports of some milliseconds, and all is done on a thread of its own, which is
-//! there only while there is something to do.
+//! few connections there are, in which nobody's RCU grace period ends and so no link is made or deleted. So a port or an IPv6 address that no connection has to
+//! do with is looked for in /proc first (0.3 to 0.8 ms, no lock), one look serves the ports of some milliseconds, and all is done on a thread of its own, which
+//! is there only while there is something to do.
 
 mod message;
 
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -176,33 +177,59 @@ fn forget(queue: &[Which], shared: &Mutex<Shared>) -> Result<(), KernelError> {
     }
     let open = lock(shared).netfilter.take();
     let mut netfilter = open.map_or_else(Netfilter::open, Ok)?;
-    let asks_for_ports = queue.iter().any(|which| matches!(which, Which::Port { .. }));
-    let is_short = asks_for_ports && count.is_some_and(|count| count <= MANY);
-    let in_use = is_short.then(|| fs::read_to_string(TEXT).ok()).flatten().map(|text| ports_in(&text));
+    let may_list = queue.iter().any(|which| !matches!(which, Which::Address(IpAddr::V4(_), _)));
+    let is_short = may_list && count.is_some_and(|count| count <= MANY);
+    let in_use = is_short.then(|| fs::read_to_string(TEXT).ok()).flatten().map(|text| InUse::in_text(&text));
     forget_connections(queue, in_use.as_ref(), shared, &mut netfilter)?;
     // After an error it is not put back: there may be an answer left in it.
     lock(shared).netfilter = Some(netfilter);
     Ok(())
 }
 
-/// The destination ports in the kernel's text, of connections and of their answers.
-fn ports_in(text: &str) -> BTreeSet<u16> {
-    text.split_ascii_whitespace().filter_map(|word| word.strip_prefix("dport=")?.parse().ok()).collect()
+/// What connections and their answers have to do with.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct InUse {
+    /// Destination ports.
+    ports: BTreeSet<u16>,
+    /// Source addresses of IPv6.
+    sources: BTreeSet<Ipv6Addr>,
 }
 
-/// `in_use` are the ports that connections have to do with, where that is known.
+impl InUse {
+    /// By the kernel's text.
+    fn in_text(text: &str) -> Self {
+        let mut in_use = Self::default();
+        for word in text.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("dport", port)) => in_use.ports.extend(port.parse::<u16>()),
+                Some(("src", source)) => in_use.sources.extend(source.parse::<Ipv6Addr>()),
+                _ => {}
+            }
+        }
+        in_use
+    }
+}
+
+/// `in_use` where it is known.
 fn forget_connections(
     queue: &[Which],
-    in_use: Option<&BTreeSet<u16>>,
+    in_use: Option<&InUse>,
     shared: &Mutex<Shared>,
     netfilter: &mut Netfilter,
 ) -> Result<(), KernelError> {
+    let mut to_list = Vec::new();
     for which in queue {
-        if let Which::Address(address, _) = which {
-            for filter in [Filter::From(*address), Filter::AnsweredBy(*address)] {
-                netfilter.delete_all(*address, &filter)?;
+        match which {
+            Which::Address(IpAddr::V4(address), _) => netfilter.delete_all(*address)?,
+            Which::Address(IpAddr::V6(address), _) if in_use.is_none_or(|in_use| in_use.sources.contains(address)) => {
+                to_list.push(IpAddr::V6(*address));
             }
+            _ => {}
         }
+    }
+    if !to_list.is_empty() {
+        let all = netfilter.list(false, None)?;
+        netfilter.delete(all.iter().filter(|connection| connection.is_of(&to_list)))?;
     }
     let ports: Vec<_> = queue
         .iter()
@@ -210,7 +237,7 @@ fn forget_connections(
             Which::Port { protocol, address, ports } => Some((*protocol, *address, *ports)),
             Which::Address(..) => None,
         })
-        .filter(|(_, _, ports)| in_use.is_none_or(|in_use| in_use.range(ports.first..=ports.last).next().is_some()))
+        .filter(|(_, _, ports)| in_use.is_none_or(|in_use| in_use.ports.range(ports.first..=ports.last).next().is_some()))
         .collect();
     if ports.is_empty() {
         return Ok(());
@@ -235,7 +262,7 @@ fn forget_connections(
                         here && (ports.first..=ports.last).contains(&connection.to_port)
                     })
             };
-            let all = netfilter.list(is_v4, &filter)?;
+            let all = netfilter.list(is_v4, Some(&filter))?;
             let wrong: Vec<&Connection> = {
                 let shared = lock(shared);
                 all.iter().filter(|connection| concerned(connection) && !shared.published.agrees(connection)).collect()

@@ -47,13 +47,14 @@ const IPS_DST_NAT: u32 = 1 << 5;
 /// Bytes that are sent at once: some 300 deletions, whose answers fit into the smallest receive buffer.
 const BATCH: usize = 16 * 1024;
 
-/// What the kernel is asked to list.
+/// What the kernel is asked for. There is none by an IPv6 address: up to 6.18 at least the kernel lets all others through (ctnetlink_filter_match_tuple takes
+/// ipv6_addr_cmp, which is zero of the same, for an equality), and would delete everybody else's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Filter {
     /// Begun by this address.
-    From(IpAddr),
+    From(Ipv4Addr),
     /// Answered by this address.
-    AnsweredBy(IpAddr),
+    AnsweredBy(Ipv4Addr),
     /// To this port, or all of the protocol.
     To(Protocol, Option<u16>),
 }
@@ -75,6 +76,13 @@ pub(super) struct Connection {
     key: Vec<u8>,
 }
 
+impl Connection {
+    /// Whether one of these addresses began it, or answers.
+    pub(super) fn is_of(&self, addresses: &[IpAddr]) -> bool {
+        addresses.contains(&self.from) || addresses.contains(&self.answers)
+    }
+}
+
 /// A socket to ctnetlink.
 pub(super) struct Netfilter {
     socket: Socket,
@@ -93,9 +101,9 @@ impl Netfilter {
         Ok(Self { socket, sequence: 0, buffer: Vec::new(), one_by_one: false })
     }
 
-    /// The connections of one family that the filter lets through; on kernels that know no filter, all.
-    pub(super) fn list(&mut self, is_v4: bool, filter: &Filter) -> Result<Vec<Connection>, KernelError> {
-        let bytes = self.request(GET, NLM_F_DUMP, is_v4, &filter.attributes());
+    /// The connections of one family that the filter lets through; without one, and on kernels that know none, all.
+    pub(super) fn list(&mut self, is_v4: bool, filter: Option<&Filter>) -> Result<Vec<Connection>, KernelError> {
+        let bytes = self.request(GET, NLM_F_DUMP, is_v4, &filter.map(Filter::attributes).unwrap_or_default());
         self.send(&bytes)?;
         let mut found = Vec::new();
         loop {
@@ -109,18 +117,24 @@ impl Netfilter {
         }
     }
 
-    /// Deletes all of an address that the filter lets through. The kernel does it in one pass that skips what is empty, a seventieth of a
-    /// listing; an older one, which takes the tuple for that of one connection and misses half of it, refuses and is asked for a listing.
-    pub(super) fn delete_all(&mut self, address: IpAddr, filter: &Filter) -> Result<(), KernelError> {
-        if !self.one_by_one {
-            let mut request = self.request(DELETE, NLM_F_ACK, address.is_ipv4(), &filter.attributes());
-            match self.finish(&mut request) {
-                Err(KernelError::Errno { errno: libc::EINVAL, .. }) => self.one_by_one = true,
-                other => return other,
+    /// Deletes all that an IPv4 address began or answers. The kernel does it in two passes that skip what is empty, each a seventieth of a
+    /// listing; an older one, which takes the tuple for that of one connection and misses half of it, refuses and is asked for listings.
+    pub(super) fn delete_all(&mut self, address: Ipv4Addr) -> Result<(), KernelError> {
+        for filter in [Filter::From(address), Filter::AnsweredBy(address)] {
+            if !self.one_by_one {
+                let mut request = self.request(DELETE, NLM_F_ACK, true, &filter.attributes());
+                match self.finish(&mut request) {
+                    Err(KernelError::Errno { errno: libc::EINVAL, .. }) => self.one_by_one = true,
+                    other => {
+                        other?;
+                        continue;
+                    }
+                }
             }
+            let all = self.list(true, Some(&filter))?;
+            self.delete(all.iter().filter(|connection| connection.is_of(&[IpAddr::V4(address)])))?;
         }
-        let all = self.list(address.is_ipv4(), filter)?;
-        self.delete(all.iter().filter(|connection| connection.from == address || connection.answers == address))
+        Ok(())
     }
 
     /// Deletes these; those that ended meanwhile are no error.
@@ -201,12 +215,8 @@ impl Filter {
 }
 
 /// The part of a tuple that says whom it comes from.
-fn ip(address: IpAddr) -> Vec<u8> {
-    let inner = match address {
-        IpAddr::V4(address) => attribute(V4_SRC, &address.octets()),
-        IpAddr::V6(address) => attribute(V6_SRC, &address.octets()),
-    };
-    attribute(TUPLE_IP | NLA_F_NESTED, &inner)
+fn ip(address: Ipv4Addr) -> Vec<u8> {
+    attribute(TUPLE_IP | NLA_F_NESTED, &attribute(V4_SRC, &address.octets()))
 }
 
 fn number(protocol: Protocol) -> u8 {

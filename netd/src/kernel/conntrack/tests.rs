@@ -29,11 +29,13 @@ fn a_connection_is_as_it_should_be_if_it_is_led_where_a_new_one_would_be() {
 }
 
 #[test]
-fn the_ports_of_connections_are_read_from_the_kernels_text() {
+fn what_connections_have_to_do_with_is_read_from_the_kernels_text() {
     let text = "ipv4     2 tcp      6 117 SYN_SENT src=10.4.0.2 dst=192.0.2.2 sport=49152 dport=5001 [UNREPLIED] src=192.0.2.2 dst=10.4.0.2 sport=5001 \
-                dport=49152 mark=0 zone=0 use=2\nipv6     10 icmpv6   58 28 src=fd00::2 dst=fd00::1 type=128 code=0 id=7 src=fd00::1 dst=fd00::2 \
-                type=129 code=0 id=7 mark=0 zone=0 use=2\n";
-    assert_eq!(ports_in(text), BTreeSet::from([5001, 49152]));
+                dport=49152 mark=0 zone=0 use=2\nipv6     10 icmpv6   58 28 src=fd00:0000:0000:0000:0000:0000:0000:0002 \
+                dst=fd00:0000:0000:0000:0000:0000:0000:0001 type=128 code=0 id=7 src=fd00:0000:0000:0000:0000:0000:0000:0001 \
+                dst=fd00:0000:0000:0000:0000:0000:0000:0002 type=129 code=0 id=7 mark=0 zone=0 use=2\n";
+    let sources = ["fd00::1", "fd00::2"].map(|source| source.parse().expect("an address"));
+    assert_eq!(InUse::in_text(text), InUse { ports: BTreeSet::from([5001, 49152]), sources: BTreeSet::from(sources) });
 }
 
 fn port(number: u16) -> Which {
