@@ -19,7 +19,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use netd_abi::flow::config;
 
 use self::flows::RawFlow;
-use self::kernel::clock::Clock;
+pub(crate) use self::kernel::clock::Clock;
 use self::kernel::ears::{Bell, Ears};
 use self::kernel::maps::FlowMaps;
 use self::thread::{Command, Thread, Times, Told};

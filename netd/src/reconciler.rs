@@ -7,6 +7,8 @@ mod carry;
 mod held;
 mod policy;
 mod flows;
+mod asks;
+mod departed;
 mod check;
 mod queue;
 mod fault;

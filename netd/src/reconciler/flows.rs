@@ -1,8 +1,8 @@
 //! Flows with names: records as they come, and what is open when somebody asks. Never reads a map itself.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use netd_abi::{Counters, Direction, Verdict, Why};
+use netd_abi::{Counters, Verdict, Why};
 use netd_api::{
     fault::Fault,
     flow::{FlowEnd, FlowEvent, FlowQuery, FlowView, FlowsView},
@@ -13,8 +13,6 @@ use netd_api::{
 use netd_core::{
     change,
     desired::{Attachment, Container},
-    expand::{self, Scope},
-    firewall::{Element, element::Publish},
     policy::{
         book::{
             number::RuleName,
@@ -26,22 +24,24 @@ use netd_core::{
 
 use tracing::debug;
 
-use super::{Reconciler, policy::words};
+use super::{
+    Reconciler,
+    asks::{Asks, way},
+    departed::Departed,
+    policy::words,
+};
 use crate::{
     bpf::places::address,
     kernel::Kernel,
-    observe::{Observer, flows::RawFlow, record::Recorder},
+    observe::{Clock, Observer, flows::RawFlow, record::Recorder},
 };
-
-/// So many attachments that went are remembered by name, for records that come after them.
-const DEPARTED: usize = 4_096;
 
 /// What is recorded, and who is asked for the rest.
 pub(super) struct Flows {
     observer: Option<Observer>,
     records: Recorder<Named>,
     lost: u64,
-    departed: BTreeMap<u32, (Arc<Container>, NetworkName, IfName)>,
+    departed: Departed,
 }
 
 impl Default for Flows {
@@ -52,7 +52,7 @@ impl Default for Flows {
 
 impl Flows {
     pub(super) fn of(observer: Option<Observer>) -> Self {
-        Self { observer, records: Recorder::default(), lost: 0, departed: BTreeMap::new() }
+        Self { observer, records: Recorder::default(), lost: 0, departed: Departed::default() }
     }
 }
 
@@ -87,42 +87,38 @@ impl<K: Kernel> Reconciler<K> {
 
     /// An attachment goes: its flows are told under its name for some time yet.
     pub(super) fn note_departure(&mut self, container: &Arc<Container>, attachment: &Attachment) {
-        if self.flows.departed.len() >= DEPARTED {
-            self.flows.departed.pop_first();
-        }
-        let who = (Arc::clone(container), attachment.network.clone(), attachment.ifname.clone());
-        self.flows.departed.insert(attachment.slot, who);
+        self.flows.departed.add(container, attachment, Clock::now().real);
         if let Some(observer) = &self.flows.observer {
             observer.forget_slot(attachment.slot);
         }
     }
 
+    /// Both ends are who had the addresses when it began, whoever has them now.
     fn named(&self, raw: RawFlow) -> Option<Named> {
-        let local = address(raw.key.local);
-        let there = self.desired.attachment_at(u32::from(raw.key.slot));
-        // A record of one that went, whose number somebody else has already, is known by its address.
-        let is_its_own = |attachment: &Attachment| attachment.addresses.iter().any(|net| net.addr() == local);
-        let departed = || self.flows.departed.get(&u32::from(raw.key.slot)).cloned();
-        let (container, network, ifname) = match there {
-            Some((container, attachment)) if is_its_own(attachment) || departed().is_none() => {
-                (Arc::clone(container), attachment.network.clone(), attachment.ifname.clone())
-            }
-            _ => departed()?,
+        let (local, remote) = (address(raw.key.local), address(raw.key.remote));
+        let slot = u32::from(raw.key.slot);
+        let there = self.desired.attachment_at(slot);
+        let departed = self.flows.departed.at_slot(slot);
+        let (container, network, ifname) = match (departed, there) {
+            (Some(gone), _) if gone.had(local, raw.began) => (&gone.container, &gone.network, &gone.ifname),
+            (_, Some((container, attachment))) => (container, &attachment.network, &attachment.ifname),
+            (Some(gone), None) => (&gone.container, &gone.network, &gone.ifname),
+            (None, None) => return None,
         };
-        let remote = address(raw.key.remote);
+        let gone = self.flows.departed.with_address(remote, raw.began).map(|gone| &gone.container);
         let rule = self.policing.book.as_ref().and_then(|book| book.rule(raw.rule)).cloned().map(Arc::new);
         Some(Named {
-            container,
-            network,
-            ifname,
-            remote: self.desired.container_with(remote).cloned(),
+            container: Arc::clone(container),
+            network: network.clone(),
+            ifname: ifname.clone(),
+            remote: gone.or_else(|| self.desired.container_with(remote)).cloned(),
             host: self.is_host(remote),
             rule,
             raw,
         })
     }
 
-    fn is_host(&self, address: IpAddr) -> bool {
+    pub(super) fn is_host(&self, address: IpAddr) -> bool {
         self.host.addresses.contains(&address)
             || self.desired.networks().values().flat_map(|network| &network.pools).any(|pool| pool.gateway == Some(address))
     }
@@ -182,8 +178,11 @@ impl<K: Kernel> Reconciler<K> {
         let published = self.published();
         for flow in self.all_flows() {
             let slot = u32::from(flow.raw.key.slot);
+            // Of who has gone, or has gone and whose address is another's, policies say nothing any more.
             let is_there = self.desired.attachment_at(slot).is_some_and(|(container, _)| container.id == flow.container.id);
-            let Some(was) = verdict(&flow.raw).filter(|_| is_there) else { continue };
+            let remote_now = self.desired.container_with(address(flow.raw.key.remote)).map(|container| &container.id);
+            let is_same = remote_now == flow.remote.as_ref().map(|container| &container.id);
+            let Some(was) = verdict(&flow.raw).filter(|_| is_there && is_same) else { continue };
             applied.judged_flows += 1;
             let Asks { way, remote, port, target } = self.asks(&published, &flow.raw);
             // The host reaches its own containers whatever is said, and who comes by its published ports is judged where the connection starts.
@@ -227,57 +226,8 @@ impl<K: Kernel> Reconciler<K> {
     }
 }
 
-/// What a connection asks of policy.
-struct Asks<'a> {
-    way: Way,
-    remote: IpAddr,
-    /// The receiving side's.
-    port: u16,
-    /// Whose it is, where it leads through a published port.
-    target: Option<(&'a Arc<Container>, &'a Attachment)>,
-}
-
-impl<K: Kernel> Reconciler<K> {
-    /// Where published ports lead now.
-    fn published(&self) -> Vec<Publish> {
-        let wanted = expand::expand(&self.desired, &self.host, &Scope::Everything);
-        let publish = |element| if let Element::Publish(publish) = element { Some(publish) } else { None };
-        wanted.elements.into_iter().filter_map(publish).collect()
-    }
-
-    /// A connection to a published port asks for its target, as the programs judge it.
-    fn asks(&self, published: &[Publish], raw: &RawFlow) -> Asks<'_> {
-        let (way, port) = way(raw);
-        let remote = address(raw.key.remote);
-        let leads = |publish: &&Publish| {
-            let here = publish.address.map_or_else(|| self.is_host(remote), |address| address == remote);
-            here && publish.port == port && publish.protocol.number() == raw.key.protocol && publish.target.is_ipv4() == remote.is_ipv4()
-        };
-        let publish = published.iter().filter(leads).max_by_key(|publish| publish.address.is_some()).filter(|_| way == Way::Egress);
-        let target = publish.and_then(|publish| {
-            let container = self.desired.container_with(publish.target)?;
-            let has = |attachment: &&Attachment| attachment.addresses.iter().any(|net| net.addr() == publish.target);
-            Some((publish, container, container.attachments.iter().find(has)?))
-        });
-        match target {
-            Some((publish, container, attachment)) => {
-                Asks { way, remote: publish.target, port: publish.target_port, target: Some((container, attachment)) }
-            }
-            None => Asks { way, remote, port, target: None },
-        }
-    }
-}
-
 const fn passes(verdict: FlowVerdict) -> bool {
     matches!(verdict, FlowVerdict::Forward | FlowVerdict::Audit)
-}
-
-/// The direction in policy's words, and the port that it speaks of: the receiving side's.
-fn way(raw: &RawFlow) -> (Way, u16) {
-    match raw.opener {
-        Direction::FromContainer => (Way::Egress, u16::from_be_bytes(raw.key.remote_port)),
-        Direction::ToContainer => (Way::Ingress, u16::from_be_bytes(raw.key.local_port)),
-    }
 }
 
 /// What policy said; none where a guard or the parser did.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netd_abi::{Counters, Direction, Why, flow::FlowKey, policy::NO_RULE};
 use netd_api::{
-    flow::{FlowEvent, FlowQuery, FlowView, FlowsView},
+    flow::{FlowEnd, FlowEvent, FlowQuery, FlowView, FlowsView},
     message::{Reply, Request},
     policy::FlowVerdict,
 };
@@ -102,6 +102,28 @@ fn a_record_that_comes_late_has_the_name_of_who_went_also_when_its_number_is_som
     );
     let names: Vec<_> = flows(&mut daemon, FlowQuery::default()).flows.into_iter().filter_map(|flow| flow.container.name).collect();
     assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["db", "db", "next"]);
+}
+
+/// A time when all who are here now are here.
+const LATER: f64 = 1e12;
+
+#[test]
+fn both_ends_are_who_had_the_addresses_when_it_began() {
+    let (_stage, mut daemon, slot) = stage();
+    for (name, address) in [("db", "10.9.0.2"), ("web", "10.9.0.3")] {
+        daemon.ask(&Request::RemoveContainer(name.parse().unwrap())).unwrap();
+        let next =
+            format!(r#"{{"name":"next-{name}","labels":{{"app":"db"}},"networks":[{{"network":"web","addresses":["{address}"]}}]}}"#);
+        daemon.ask(&Request::CreateContainer(serde_json::from_str(&next).unwrap())).unwrap();
+    }
+    let flow = incoming(slot, "10.9.0.2", "10.9.0.3", Why::Forward);
+    daemon.record_flows(vec![flow.clone(), RawFlow { began: LATER, ..flow }], 0);
+    let name = |end: FlowEnd| end.name.unwrap().to_string();
+    let ends: Vec<_> =
+        flows(&mut daemon, FlowQuery::default()).flows.into_iter().map(|flow| (name(flow.container), name(flow.remote))).collect();
+    assert_eq!(ends, [("db".to_owned(), "web".to_owned()), ("next-db".to_owned(), "next-web".to_owned())]);
+    let Ok(Reply::PoliciesApplied(applied)) = daemon.ask(&apply(&lets_in("p", "cache"), true)) else { panic!("no answer") };
+    assert_eq!(applied.judged_flows, 1, "of those who went nothing would be said");
 }
 
 #[test]
