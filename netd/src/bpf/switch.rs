@@ -51,7 +51,8 @@ impl Switch {
         let Config { epoch, flags: before } = held.config;
         let after = Config { epoch, flags: if on { before | flags } else { before & !flags } };
         held.write(after)?;
-        if before & config::SLEEPING != 0 && (before ^ after.flags) & !OF_THIS_DAEMON != 0 {
+        // Also where nobody sleeps: a program may have read the flags when somebody did, and been kept from its CPU since.
+        if (before ^ after.flags) & !OF_THIS_DAEMON != 0 {
             wait_for_programs();
             held.write(after)?;
         }
