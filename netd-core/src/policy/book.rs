@@ -88,7 +88,7 @@ impl Book {
             zeros.extend(steps.before.into_iter().filter(|write| matches!(write, Write::ZeroRule(_))));
         }
         let new = change::keep_numbers(&self.state, new);
-        let mut steps = change::steps(&self.state, &new).map_err(|error| error.of(&wish))?;
+        let mut steps = change::steps(&self.state, &new);
         steps.before.splice(0..0, zeros);
         let configuration = (wish.default == ByDefault::Deny).then_some(CONFIGURATION);
         let tokens: BTreeSet<&str> = law.statutes.iter().map(|statute| statute.token.as_str()).chain(configuration).collect();
