@@ -75,6 +75,17 @@ pub const fn mac(end: &End) -> (u16, u32) {
     (u16::from_ne_bytes([a, b]), u32::from_ne_bytes([c, d, e, f]))
 }
 
+/// Whether a frame that came to a container is meant for somebody else: a bridge that does not know where somebody is sends what is for them to everybody. Of who
+/// may stand for others, or send as anybody, nobody can say.
+#[inline(always)]
+#[must_use]
+pub const fn is_for_another(end: &End, destination_mac: (u16, u32)) -> bool {
+    let own = mac(end);
+    let [first, _] = destination_mac.0.to_ne_bytes();
+    let is_to_group = first & 1 != 0;
+    !is_to_group && (destination_mac.0 != own.0 || destination_mac.1 != own.1) && end.has(flag::GUARD_MAC) && !end.has(flag::ALLOWED)
+}
+
 /// Whether an address is one of its first ones.
 #[inline(always)]
 #[must_use]

@@ -18,7 +18,7 @@ use netd_ebpf::verdict::Outcome;
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, Found};
+use crate::track::{self, Found, is_for_another};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short, table};
 
@@ -266,7 +266,9 @@ pub(crate) extern "C" fn denied(skb: *mut __sk_buff, said: u64) -> i32 {
     let packet = &frame.packet;
     count_number(attachment.slot, seen.direction(), said.number(), seen.counted);
     count_rule(said.rule(), seen.counted);
-    emit::denied(packet, seen, said);
+    if is_for_another() == 0 {
+        emit::denied(packet, seen, said);
+    }
     if said.number() != Why::RejectPolicy.number() || is_meant() == 0 {
         return reply::NO_ANSWER;
     }

@@ -8,6 +8,7 @@ use netd_abi::policy::RuleValue;
 use netd_abi::table::Mark;
 use netd_abi::{Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
+use netd_ebpf::guard;
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
@@ -130,10 +131,19 @@ pub(crate) extern "C" fn begins() -> u64 {
     let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
     asks_as_opener(seen);
     let said = judge(seen);
-    if said.passes() {
+    if said.passes() && is_for_another() == 0 {
         begin(&frame.packet, seen, flow, said);
     }
     said.raw()
+}
+
+/// Whether the packet in [`Work`] came to a container for which it is not meant: it is judged and counted, but neither a connection of it nor answered by it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn is_for_another() -> u32 {
+    let Some(Work { frame, seen, .. }) = maps::work() else { return 0 };
+    let Some(end) = maps::end(seen.ifindex) else { return 0 };
+    u32::from(matches!(seen.direction(), Direction::ToContainer) && guard::is_for_another(end, frame.destination_mac))
 }
 
 /// A flow that is known but not confirmed yet, or was judged in another epoch, or begins anew, or was cut. A [`Said`].

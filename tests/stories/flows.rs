@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lab::{
-    Container, Lab, Network,
+    Container, Lab, Network, eventually,
     packet::Frame,
     policy::{
         reach::tcp,
@@ -12,7 +12,7 @@ use lab::{
 };
 use netd_api::{
     addr::Family,
-    flow::{FlowEvent, FlowQuery},
+    flow::{FlowEvent, FlowQuery, FlowView},
     policy::FlowVerdict,
 };
 
@@ -170,6 +170,26 @@ fn a_flood_of_new_connections_breaks_none_that_is_there_and_its_loss_is_told() {
     assert!(after.tables.iter().all(|table| table.used <= table.of), "{:?}", after.tables);
     drop(stream);
     lab.counters_add_up(&a, &net);
+    lab.ends_clean();
+}
+
+#[test]
+fn what_the_bridge_sends_to_all_is_no_connection_of_those_whom_it_is_not_for() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, open) = (net.container("a"), net.container("open"));
+    let closed = lab.new_container("closed").on(&net).label("app", "closed").made();
+    lab.applies(&network_policy("default/closed", "{podSelector: {matchLabels: {app: closed}}, policyTypes: [Ingress]}"));
+    let [from, to] = [&a, &open].map(|container| SocketAddr::new(container.address(Family::V4), 81));
+    // A hardware address that nobody has.
+    let frame = Frame { from_mac: a.mac("eth0"), to_mac: [2, 0, 0, 0, 0, 0x99], from, to };
+    a.wire("eth0").send(&frame.udp(b"to nobody"));
+    closed.expect_counted(&net, "drop_policy", 1);
+    let of = |container: &Container<'_>| lab.flows(&FlowQuery { container: Some(container.name().clone()), ..FlowQuery::default() }).flows;
+    let to_port = |flows: Vec<FlowView>| flows.iter().filter(|flow| [flow.container.port, flow.remote.port].contains(&81)).count();
+    assert_eq!([&a, &open, &closed].map(|container| to_port(of(container))), [1, 0, 0], "it is the sender's alone");
+    a.wire("eth0").send(&Frame { to_mac: open.mac("eth0"), ..frame }.udp(b"to somebody"));
+    eventually("whom it is for has it", || (to_port(of(&open)) == 1).then_some(()));
     lab.ends_clean();
 }
 

@@ -57,6 +57,19 @@ fn lenient(frame: &[u8]) -> Option<Why> {
     says(&attachment(BOTH | flag::ALLOWED), frame)
 }
 
+#[test]
+fn a_frame_is_for_another_where_it_is_for_one_station_and_not_for_this_one() {
+    let is_for_another = |flags, to: [u8; 6]| {
+        let end = End { mac: to, ..End::default() };
+        super::is_for_another(&attachment(flags), mac(&end))
+    };
+    assert!(is_for_another(BOTH, PEER_MAC));
+    for to in [OWN_MAC, [0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]] {
+        assert!(!is_for_another(BOTH, to), "{to:02x?}");
+    }
+    assert!(!is_for_another(BOTH | flag::ALLOWED, PEER_MAC) && !is_for_another(flag::GUARD_IP, PEER_MAC));
+}
+
 #[track_caller]
 fn refused(why: Why, frames: &[Vec<u8>]) {
     for frame in frames {
