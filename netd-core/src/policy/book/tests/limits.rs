@@ -78,3 +78,43 @@ fn more_prefixes_than_fit_are_refused_with_the_policy_that_has_them() {
         (Limit::Nets, 140_000, Some("default/nets".to_owned()))
     );
 }
+
+#[test]
+fn more_single_addresses_than_fit_are_refused_with_the_policy_that_has_them() {
+    let peers: Vec<Peer> = (0..140_000_u32).map(|n| block(&format!("{}/32", std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n)), &[])).collect();
+    let error = Book::new(Numbers::new(), 1)
+        .set(wish(vec![
+            network("default/few", "", Some(vec![rule(&peers[..9], &[])]), None),
+            network("default/many", "", Some(vec![rule(&peers, &[])]), None),
+        ]))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "policies need 140000 single addresses, and 131072 fit; default/many takes the most; use prefixes in place of /32 and /128"
+    );
+}
+
+#[test]
+fn a_container_that_needs_one_more_rule_set_than_there_are_is_refused() {
+    const MOST: u16 = 2_048;
+    let policies =
+        (0..=MOST).map(|n| network(&format!("default/p{n}"), &format!("app=c{n}"), Some(vec![rule(&[], &[tcp(n + 1, n + 1)])]), None));
+    let container =
+        |n: u16| placed(pod("default", &format!("app=c{n}")), &std::net::Ipv4Addr::from(0x0a00_0000 + u32::from(n)).to_string());
+    let mut book = book(wish(policies.collect()), (0..MOST).map(container).collect());
+    let before = (book.fill(), book.entries().count());
+    let error = book.place(u32::from(MOST) + 1, container(MOST)).unwrap_err();
+    assert_eq!((error.limit, error.to_string().split("; ").next().unwrap()), (Limit::Sets, "policies need 2049 rule sets, and 2048 fit"));
+    assert_eq!((book.fill(), book.entries().count()), before);
+    // One of a kind that is there already needs none.
+    book.place(u32::from(MOST) + 1, container(0)).unwrap().expect_done();
+}
+
+#[test]
+fn blocks_that_overlap_in_too_many_rules_are_refused_before_they_take_long() {
+    let rules =
+        (0..5_000_u32).map(|n| rule(&[block("10.0.0.0/8", &[&format!("{}/32", std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n))])], &[]));
+    let error = Book::new(Numbers::new(), 1).set(wish(vec![network("default/holes", "", Some(rules.collect()), None)])).unwrap_err();
+    assert_eq!((error.limit, error.policy.as_ref().map(ToString::to_string).as_deref()), (Limit::Overlaps, Some("default/holes")));
+    assert!(error.to_string().contains("do not repeat the same blocks with other exceptions in many rules"), "{error}");
+}
