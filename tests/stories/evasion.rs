@@ -138,3 +138,33 @@ fn nobody_refuses_in_anothers_name_what_the_bridge_sends_to_all() {
     });
     lab.ends_clean();
 }
+
+/// What a tunnel of the host carries comes by no interface, as what the host says itself; but no socket of the host sent it.
+#[test]
+fn what_a_tunnel_of_the_host_carries_for_others_is_not_taken_for_the_hosts_own() {
+    let lab = Lab::bare();
+    lab.here().sets("ipv4/ip_forward", "1");
+    lab.starts();
+    let net = lab.network("web");
+    let closed = lab.new_container("closed").on(&net).label("app", "closed").made();
+    let sees = closed.wire("eth0");
+    let tunnel = ["link", "add", "vx0", "type", "vxlan", "id", "7", "dstport", "4789", "remote"];
+    lab.here().run("ip", &[&tunnel[..], &[&closed.address(Family::V4).to_string()]].concat());
+    lab.here().run("ip", &["link", "set", "vx0", "up"]);
+    lab.here().takes_address("198.51.100.1/24", "vx0");
+    lab.here().run("ip", &["neighbour", "add", "198.51.100.7", "lladdr", "02:00:00:00:00:07", "dev", "vx0"]);
+    lab.outside().routes("198.51.100.0/24", lab::HOST_V4);
+    let is_carried = |frame: &[u8], word: &[u8]| frame.windows(word.len()).any(|part| part == word).then_some(());
+    let sends = |word: &[u8]| lab.outside().posts_letter(parsed("198.51.100.7:9"), word);
+    sends(b"before");
+    sees.expect_frame("what it carries", |frame| is_carried(frame, b"before"));
+    lab.applies(&network_policy("default/closed", CLOSED));
+    sends(b"after");
+    lab::eventually("it is dropped", || (closed.counted(&net, "drop_policy") > 0).then_some(()));
+    // What the host itself sends through it is the host's own.
+    lab.here().posts_letter(parsed("198.51.100.7:9"), b"the host");
+    sees.expect_frame("what the host says", |frame| is_carried(frame, b"the host"));
+    sees.expect_no_frame("what it carries", |frame| is_carried(frame, b"after"));
+    lab.here().run("ip", &["link", "del", "vx0"]);
+    lab.ends_clean();
+}
