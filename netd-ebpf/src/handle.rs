@@ -250,9 +250,9 @@ fn of_particular(skb: *mut __sk_buff, attachment: &Attachment, packet: &Packet, 
     if packet.marks == 0 {
         return Said::NOTHING;
     }
-    // Neither an error nor a source route begins a flow.
+    // Neither an error nor a source route begins a flow. An error of the host's about what the container never sent was made by whoever sent that in its name.
     seen.asks(seen.direction());
-    seen.opener = if seen.from_host { opener::HOST } else { 0 };
+    seen.opener = if seen.from_host && !packet.has(mark::ICMP_ERROR) { opener::HOST } else { 0 };
     judge(seen)
 }
 
