@@ -168,3 +168,34 @@ fn what_a_tunnel_of_the_host_carries_for_others_is_not_taken_for_the_hosts_own()
     lab.here().run("ip", &["link", "del", "vx0"]);
     lab.ends_clean();
 }
+
+/// A container that speaks in the name of another has the host complain to that one, in words of the first one's choice.
+#[test]
+fn what_the_host_complains_about_to_somebody_who_never_sent_it_does_not_reach_him() {
+    let lab = Lab::new();
+    let (net, other) = (lab.network("web"), lab.network("other"));
+    let closed = lab.new_container("closed").on(&net).label("app", "closed").made();
+    let liar = lab.new_container("liar").on(&other).unguarded().made();
+    let (says, sees) = (liar.wire("eth0"), closed.wire("eth0"));
+    let to_mac = lab.here().mac(&other.bridge());
+    lab.here().sets(&format!("ipv4/conf/{}/rp_filter", other.bridge()), "0");
+    let lies = |word: &[u8]| {
+        for family in Family::BOTH {
+            let from = SocketAddr::new(closed.address(family), 4444);
+            let lie = Frame { from_mac: liar.mac("eth0"), to_mac, from, to: SocketAddr::new(other.gateway(family), 999) };
+            says.send(&lie.udp(word));
+        }
+    };
+    let complaint = |word: &'static [u8]| move |frame: &[u8]| frame.windows(word.len()).any(|part| part == word).then(|| frame.to_vec());
+    lies(b"before");
+    sees.expect_frame("a complaint", complaint(b"before"));
+    lab.applies(&network_policy("default/closed", CLOSED));
+    lies(b"after");
+    closed.expect_counted(&net, "drop_policy", 2);
+    sees.expect_no_frame("a complaint", complaint(b"after"));
+    // About what it sent itself it is told.
+    for family in Family::BOTH {
+        closed.tries_to_ask((net.gateway(family), 999)).expect_refused();
+    }
+    lab.ends_clean();
+}
