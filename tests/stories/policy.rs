@@ -157,6 +157,29 @@ fn a_rejecting_policy_answers_the_container_that_may_not_go_out() {
 }
 
 #[test]
+fn a_rejecting_policy_tells_clients_of_sctp_and_of_echo_both_ways() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a"), net.container("b"));
+    let _answers = [&a, &b].map(|container| Responder::at(container, &[80]));
+    let told = || [&a, &b].map(|container| container.counted(&net, "made_unreachable")).iter().sum::<u64>();
+    // Where it would come in, and where it would go out.
+    for spec in [CLOSED, CAGED] {
+        lab.applies(&annotated_policy("default/refusing", "netd.io/reject", spec));
+        let before = told();
+        for service in [sctp(80), ECHO] {
+            b.is_refused(&a, service);
+            a.is_refused(&b, service);
+        }
+        assert_eq!(told() - before, 8, "each of two tells, by two protocols and over two families");
+    }
+    assert_eq!(a.counted(&net, "made_reset") + b.counted(&net, "made_reset"), 0);
+    [&a, &b].iter().for_each(|container| assert_eq!(container.denials(&net), ["reject_policy"]));
+    [&a, &b].iter().for_each(|container| lab.counters_add_up(container, &net));
+    lab.ends_clean();
+}
+
+#[test]
 fn a_denied_client_waits_in_vain_where_the_policy_does_not_answer() {
     let lab = Lab::new();
     let net = lab.network("web");
