@@ -54,8 +54,17 @@ impl Frame {
 
     /// A TCP SYN.
     pub fn syn(&self) -> Vec<u8> {
+        self.tcp(0x02)
+    }
+
+    /// A TCP acknowledgement in the middle of a connection.
+    pub fn ack(&self) -> Vec<u8> {
+        self.tcp(0x10)
+    }
+
+    fn tcp(&self, flags: u8) -> Vec<u8> {
         let mut segment = self.ports();
-        segment.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         let sum = checksum(&segment, self.pseudo_header(6, 20));
         segment[16..18].copy_from_slice(&sum.to_be_bytes());
         self.ip(6, &segment)

@@ -251,3 +251,24 @@ fn parts_of_a_packet_go_together_whatever_header_each_names_next() {
     stage.drops(Way::From, "drop_policy", &[v6.fragment(DESTINATION, &refused, 0, true, 0x13), parts(0x13)[1].clone()]);
     lab.ends_clean_uncounted();
 }
+
+#[test]
+fn a_packet_from_the_middle_of_an_unknown_connection_is_judged_as_if_its_sender_had_made_that() {
+    let lab = Lab::unfiltered();
+    let stage = Stage::on(&lab, true);
+    let only_80 = "{podSelector: {matchLabels: {app: closed}}, ingress: [{ports: [{port: 80}]}], egress: [{ports: [{port: 80}]}]}";
+    lab.applies(&network_policy("default/only-80", only_80));
+    let to = |frame: Frame, port: u16| Frame { to: SocketAddr::new(frame.to.ip(), port), ..frame };
+    let back = |frame: Frame| Frame { from_mac: frame.to_mac, to_mac: frame.from_mac, from: frame.to, to: frame.from };
+    for family in Family::BOTH {
+        let (sends, gets) = (stage.sends(family), stage.gets(family));
+        for (way, other, frame) in [(Way::From, Way::To, sends), (Way::To, Way::From, gets)] {
+            stage.drops(way, "drop_policy", &[to(frame, 81).ack()]);
+            // What would be its answer, as long as nobody has asked.
+            stage.drops(other, "drop_policy", &[back(to(frame, 80)).ack()]);
+            stage.passes(way, &[to(frame, 80).ack()]);
+            stage.passes(other, &[back(to(frame, 80)).ack()]);
+        }
+    }
+    lab.ends_clean_uncounted();
+}
