@@ -272,3 +272,22 @@ fn a_packet_from_the_middle_of_an_unknown_connection_is_judged_as_if_its_sender_
     }
     lab.ends_clean_uncounted();
 }
+
+#[test]
+fn the_cluster_dns_is_port_53_of_udp_and_tcp_and_of_nothing_else() {
+    let lab = Lab::unfiltered();
+    let stage = Stage::on(&lab, true);
+    let dns =
+        "{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}";
+    lab.applies(&network_policy("default/dns", &format!("{{podSelector: {{}}, policyTypes: [Egress], egress: [{{to: [{dns}]}}]}}")));
+    for family in Family::BOTH {
+        let at = |port| Frame { to: SocketAddr::new(stage.net.gateway(family), port), ..stage.sends(family) };
+        stage.passes(Way::From, &[at(53).udp(b"netd"), at(53).syn()]);
+        stage.drops(
+            Way::From,
+            "drop_policy",
+            &[at(53).sctp_init(), at(54).udp(b"netd"), at(54).syn(), at(53).of_protocol(99, b"\0\x35\0\x35")],
+        );
+    }
+    lab.ends_clean_uncounted();
+}
