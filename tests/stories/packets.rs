@@ -291,3 +291,27 @@ fn the_cluster_dns_is_port_53_of_udp_and_tcp_and_of_nothing_else() {
     }
     lab.ends_clean_uncounted();
 }
+
+#[test]
+fn only_what_is_whole_and_ordinary_takes_the_short_way() {
+    let lab = Lab::unfiltered();
+    let stage = Stage::on(&lab, false);
+    let other = stage.net.container("other");
+    for family in Family::BOTH {
+        let frame = Frame { to_mac: other.mac("eth0"), to: SocketAddr::new(other.address(family), 53), ..stage.sends(family) };
+        let tagged = [&frame.to_mac[..], &frame.from_mac, &[0x81, 0, 0, 5], &frame.udp(b"netd")[12..]].concat();
+        for ordinary in
+            [frame.udp(b"netd"), frame.udp(b"more"), frame.syn(), frame.ack(), frame.sctp_init(), frame.of_protocol(99, b"netd")]
+        {
+            assert_eq!(stage.run(Way::From, &ordinary), Answer::Redirect, "{ordinary:02x?}");
+        }
+        stage.passes(
+            Way::From,
+            &[tagged, frame.udp_source_routed(b"netd"), frame.complains(Complaint::PortUnreachable, &frame.udp(b"netd"))],
+        );
+        stage.passes(Way::From, &frame.udp_in_fragments(&[7; 100], 48, 9));
+    }
+    let v6 = Frame { to_mac: other.mac("eth0"), to: SocketAddr::new(other.address(Family::V6), 53), ..stage.sends(Family::V6) };
+    stage.passes(Way::From, &[v6.neighbour_solicitation(v6.to.ip()), v6.udp_behind(DESTINATION, 9, b"")]);
+    lab.ends_clean_uncounted();
+}
