@@ -22,6 +22,7 @@ pub mod image;
 pub mod netctl;
 pub mod insist;
 pub mod mailbox;
+mod maps;
 pub mod network;
 pub mod packet;
 mod picture;

@@ -3,6 +3,10 @@
 use std::fs;
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 
 use crate::{Lab, counted::Way, space::NetSpace};
 
@@ -51,24 +55,42 @@ impl Programs {
     /// host; without that the host itself sent it.
     #[track_caller]
     pub fn run(&self, way: Way, at: &str, from: Option<&str>, frame: &[u8]) -> Answer {
-        let program = match way {
-            Way::From => &self.from,
-            Way::To => &self.to,
-        };
+        self.run_all(at, from, std::iter::once((way, frame)))[0]
+    }
+
+    /// The same of many frames, one after the other, each with its direction. Always on the same CPU: of what was used longest ago the kernel's maps keep an
+    /// order for each.
+    #[track_caller]
+    pub fn run_all<F: AsRef<[u8]>>(&self, at: &str, from: Option<&str>, frames: impl Iterator<Item = (Way, F)> + Send) -> Vec<Answer> {
         // The kernel looks the interface up in the caller's namespace.
         let ran = self.net.inside(|| {
+            stay_on_one_cpu();
             let index = |name: &str| nix::net::if_::if_nametoindex(name).unwrap_or_else(|why| panic!("no interface {name}: {why}"));
             let context = context(index(at), from.map_or(0, index));
-            program.test_run(TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() })
+            let one = |(way, frame): (Way, F)| {
+                let program = if way == Way::From { &self.from } else { &self.to };
+                let options = TestRunOptions { data_in: Some(frame.as_ref()), ctx_in: Some(&context), ..TestRunOptions::new() };
+                program.test_run(options).map_err(|why| format!("the program cannot be run on {:02x?}: {why:?}", frame.as_ref()))
+            };
+            frames.map(one).collect::<Result<Vec<_>, _>>()
         });
-        let ran = ran.unwrap_or_else(|why| panic!("the program cannot be run on {frame:02x?}: {why:?}"));
-        match ran.return_value.cast_signed() {
+        let answer = |value: u32| match value.cast_signed() {
             -1 => Answer::Continue,
             2 => Answer::Drop,
             7 => Answer::Redirect,
             other => Answer::Other(other),
-        }
+        };
+        ran.unwrap_or_else(|why| panic!("{why}")).iter().map(|ran| answer(ran.return_value)).collect()
     }
+}
+
+/// The calling thread stays on the first CPU that it may run on.
+fn stay_on_one_cpu() {
+    let this = Pid::from_raw(0);
+    let mut all = sched_getaffinity(this).expect("a thread may ask where it runs");
+    let allowed: Vec<usize> = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false)).collect();
+    allowed.iter().skip(1).for_each(|cpu| all.unset(*cpu).expect("it was set"));
+    sched_setaffinity(this, &all).expect("a thread may run where it may");
 }
 
 /// The beginning of a `struct __sk_buff` (linux/bpf.h): the kernel takes the rest for zero.

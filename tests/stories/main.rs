@@ -29,6 +29,7 @@ mod flow_table;
 mod flows;
 mod forwarding;
 mod fragments;
+mod full;
 mod golden;
 mod guards;
 mod hairpin;

@@ -1,0 +1,78 @@
+//! The programs' maps in the hands of a story that makes them fuller or older than it has the time to wait for. Never what the daemon alone writes.
+
+use std::{ops::Range, path::PathBuf, time::Duration};
+
+use aya::{
+    Pod,
+    maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
+};
+
+use crate::Lab;
+
+/// Where netd pins them, on the host.
+const PINS: &str = "/sys/fs/bpf/netd";
+/// Values that hold when they were written, in nanoseconds since boot: those of connections through published ports, and of first fragments.
+const OF_JUDGED: Range<usize> = 16..24;
+const OF_FRAGMENTS: Range<usize> = 8..16;
+/// Key, value and time of `FRAGMENTS` and of `JUDGED` are so many bytes.
+const FRAGMENT_KEY: usize = 44;
+const JUDGED_KEY: usize = 24;
+
+impl Lab {
+    /// Connections through published ports were let through so much longer ago.
+    #[track_caller]
+    pub fn lets_age_judged(&self, by: Duration) {
+        age::<[u8; JUDGED_KEY], { OF_JUDGED.end }>(self.map("JUDGED"), OF_JUDGED, by);
+    }
+
+    /// First fragments came so much longer ago.
+    #[track_caller]
+    pub fn lets_age_fragments(&self, by: Duration) {
+        age::<[u8; FRAGMENT_KEY], { OF_FRAGMENTS.end }>(self.map("FRAGMENTS"), OF_FRAGMENTS, by);
+    }
+
+    /// The counters by reason have no room for one more, as on a host of thousands of containers.
+    #[track_caller]
+    pub fn fills_reasons(&self) {
+        let mut reasons: PerCpuHashMap<MapData, u32, [u64; 3]> = self.map("REASONS").try_into().expect("counters by reason");
+        let cpus = aya::util::nr_cpus().unwrap_or_else(|(file, why)| panic!("{file}: {why}"));
+        // These attachments there cannot be.
+        for key in (0..=u32::MAX).rev() {
+            let nothing = PerCpuValues::try_from(vec![[0; 3]; cpus]).expect("a value for each CPU");
+            match reasons.insert(key, nothing, 0) {
+                Ok(()) => {}
+                Err(MapError::SyscallError(why)) if why.io_error.raw_os_error() == Some(libc::E2BIG) => return,
+                Err(why) => panic!("REASONS cannot be filled: {why:?}"),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn map(&self, name: &str) -> Map {
+        let data = MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"));
+        Map::from_map_data(data).unwrap_or_else(|why| panic!("{name} is of no known kind: {why:?}"))
+    }
+
+    /// Where the map of this name is pinned, in its newest layout.
+    #[track_caller]
+    fn pin(&self, name: &str) -> PathBuf {
+        let pins = self.host().path(PINS);
+        let there = std::fs::read_dir(&pins).unwrap_or_else(|why| panic!("{} cannot be listed: {why}", pins.display()));
+        let layout = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix("_v")?.parse::<u32>().ok();
+        let newest = there.flatten().map(|entry| entry.path()).filter(|path| layout(path).is_some()).max_by_key(layout);
+        newest.unwrap_or_else(|| panic!("no map {name} is pinned in {}", pins.display()))
+    }
+}
+
+#[track_caller]
+fn age<K: Pod, const VALUE: usize>(map: Map, time: Range<usize>, by: Duration) {
+    let mut map: HashMap<MapData, K, [u8; VALUE]> = map.try_into().expect("a map of this layout");
+    let all: Vec<(K, [u8; VALUE])> = map.iter().collect::<Result<_, _>>().expect("it can be read");
+    assert!(!all.is_empty(), "nothing is there that could age");
+    for (key, mut value) in all {
+        let since = u64::from_ne_bytes(value[time.clone()].try_into().expect("eight bytes"));
+        let earlier = since - u64::try_from(by.as_nanos()).expect("some seconds");
+        value[time.clone()].copy_from_slice(&earlier.to_ne_bytes());
+        map.insert(key, value, 0).expect("it can be written");
+    }
+}
