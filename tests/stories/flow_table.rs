@@ -1,12 +1,16 @@
 //! The table of flows where its buckets are full: who was answered stays known, and who was not gives way.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     ops::Range,
     time::Duration,
 };
 
-use lab::{Container, Lab, packet::Frame, policy::yaml::network_policy};
+use lab::{
+    Container, Lab,
+    packet::Frame,
+    policy::{reach::ECHO, yaml::network_policy},
+};
 use netd_api::addr::Family;
 
 /// Only what it asked for itself comes to the client.
@@ -90,4 +94,47 @@ fn who_waits_for_an_answer_gets_it_while_a_neighbour_fills_the_table() {
     }
     assert_eq!(client.counted(&net, "drop_policy"), 0);
     lab.ends_clean();
+}
+
+/// A client to whom nobody may come, in a flood through which it goes on talking: a flow that gave way would be one that is denied.
+#[test]
+fn answered_flows_of_either_protocol_and_family_go_on_in_a_flood_of_new_ones() {
+    const FLOOD: u32 = 40_000;
+    let lab = Lab::new();
+    let net = lab.new_network("web").subnet("10.77.0.0/16").subnet("fd00:77::/64").made();
+    let server = net.container("server").listens(80).listens_udp(53);
+    let client = lab.new_container("client").on(&net).label("app", "client").made();
+    let flooder = lab.new_container("flooder").on(&net).unguarded().made();
+    // As in the stories of flows: nobody is answered.
+    server.run("ip", &["route", "add", "blackhole", "10.77.128.0/18"]);
+    server.run("ip", &["route", "add", "blackhole", "fd00:77:0:0:f::/80"]);
+    lab.applies(&network_policy("default/nothing-in", NOTHING_IN));
+    let streams = Family::BOTH.map(|family| client.streams((server.address(family), 80)));
+    let askers = Family::BOTH.map(|family| client.asker((server.address(family), 53)));
+    askers.iter().for_each(|asker| drop(asker.asks().expect_from(&server)));
+    let (from_mac, to_mac) = (flooder.mac("eth0"), server.mac("eth0"));
+    let wire = flooder.wire("eth0");
+    for family in Family::BOTH {
+        let to = SocketAddr::new(server.address(family), 80);
+        for number in 0..FLOOD {
+            let from = SocketAddr::new(flooders(family, number as u16), 1024 + (number % 60_000) as u16);
+            let frame = Frame { from_mac, to_mac, from, to };
+            wire.send(&if number % 2 == 0 { frame.syn() } else { frame.udp(b"netd") });
+        }
+        streams.iter().for_each(lab::stream::Stream::expect_flowing);
+        askers.iter().for_each(|asker| drop(asker.asks().expect_from(&server)));
+    }
+    assert!(lab.policy_status().events["new_flow_gave_way"] > 0);
+    assert_eq!(client.counted(&net, "drop_policy"), 0);
+    server.reaches_not(&client, ECHO);
+    drop(streams);
+    lab.ends_clean();
+}
+
+fn flooders(family: Family, number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    match family {
+        Family::V4 => [10, 77, 128 | high & 63, low].into(),
+        Family::V6 => [0xfd00, 0x77, 0, 0, 0xf, 0, 0, number].into(),
+    }
 }
