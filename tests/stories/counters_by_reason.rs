@@ -11,7 +11,7 @@ use lab::{
 };
 use netd_api::addr::Family;
 
-use crate::fast_path::on_either_path;
+use crate::fast_path::{LONG, on_either_path};
 
 const ONLY_80: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{protocol: TCP}]}]}";
 /// How long a stream pours at a time.
@@ -124,4 +124,28 @@ fn the_hits_of_rules_tell_which_rule_decided() {
     b.reaches(&a, tcp(80));
     lab::eventually("the first rule has hits", || (hits(Some(1)) > 0).then_some(()));
     lab.ends_clean();
+}
+
+/// Behind a host end that leaves no segment to the other side, the interface of a container counts each by itself.
+#[test]
+fn segments_are_what_goes_on_the_wire() {
+    let lab = Lab::bare();
+    lab.configures(LONG);
+    lab.starts();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a"), net.container("b"));
+    let host_end = a.attachment(&net).host_ifname.to_string();
+    lab.here().run("ethtool", &["-K", &host_end, "tso", "off", "gso", "off"]);
+    let received = || a.link("eth0")["stats64"]["rx"]["packets"].as_u64().expect("iproute2 prints counters");
+    let counted = || a.attachment(&net).counters.expect("the programs count on this kernel").to;
+    let (received_before, counted_before) = (received(), counted());
+    for family in Family::BOTH {
+        b.pours(&a, a.address(family), POUR);
+    }
+    lab::eventually("each segment is counted as one", || {
+        (received() - received_before == counted().segments - counted_before.segments).then_some(())
+    });
+    let (all, big) = (counted().segments - counted_before.segments, counted().packets - counted_before.packets);
+    assert!(all > 5 * big, "{all} segments came in {big} packets");
+    lab.ends_clean_uncounted();
 }

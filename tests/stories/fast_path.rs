@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 
 /// Both configurations.
 pub(crate) const PATHS: [&str; 2] = [LONG, SHORT];
-const LONG: &str = "[datapath]\nfast_path = false\n";
-const SHORT: &str = "[datapath]\nfast_path = true\n";
+pub(crate) const LONG: &str = "[datapath]\nfast_path = false\n";
+pub(crate) const SHORT: &str = "[datapath]\nfast_path = true\n";
 
 /// Tells a story on either path.
 pub(crate) fn on_either_path(story: impl Fn(&Lab)) {
