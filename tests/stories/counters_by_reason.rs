@@ -149,3 +149,30 @@ fn segments_are_what_goes_on_the_wire() {
     assert!(all > 5 * big, "{all} segments came in {big} packets");
     lab.ends_clean_uncounted();
 }
+
+#[test]
+fn a_rule_has_a_hit_for_each_packet_of_its_connections_on_either_path() {
+    const TIMES: u64 = 25;
+    with_and_without_the_fast_path(|lab, _, a, b| {
+        lab.applies(&network_policy(
+            "default/it",
+            "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 53, protocol: UDP}]}]}",
+        ));
+        let hits = |rule: Option<u32>| {
+            let rules = lab.policy("default/it").rules;
+            rules.iter().filter(|it| it.direction == "ingress" && it.rule == rule).map(|it| it.hits.packets).sum::<u64>()
+        };
+        for _ in 0..TIMES {
+            b.asks(a.v4(53)).expect_from(a);
+            b.asks(a.v6(53)).expect_from(a);
+        }
+        // A question and an answer, over two families.
+        lab::eventually("all are there", || (hits(Some(1)) == 4 * TIMES).then_some(()));
+        for _ in 0..TIMES {
+            b.posts_letter(a.v4(54), b"netd");
+            b.posts_letter(a.v6(54), b"netd");
+        }
+        lab::eventually("what no rule matches is there", || (hits(None) == 2 * TIMES).then_some(()));
+        assert_eq!(hits(Some(1)), 4 * TIMES);
+    });
+}
