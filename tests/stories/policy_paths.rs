@@ -9,7 +9,7 @@ use lab::{
         model::Protocol,
         probe::Got,
         reach::tcp,
-        yaml::{documents, network_policy},
+        yaml::{cluster_policy, documents, network_policy},
     },
 };
 use netd_api::addr::Family;
@@ -185,6 +185,28 @@ fn a_port_that_comes_or_goes_and_an_address_that_becomes_the_hosts_change_what_w
     lab.here().takes_address("192.0.2.77/32", "lo");
     lab::eventually("the host's new address leads there", || client.tries((LATER, 8080)).answer());
     lab.counters_add_up(&client, &net);
+    lab.ends_clean();
+}
+
+#[test]
+fn what_flows_to_an_address_that_becomes_the_hosts_or_is_so_no_more_is_judged_anew() {
+    const LATER: &str = "192.0.2.77";
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let a = net.container("a");
+    lab.outside().takes_address("192.0.2.77/24", lab::OUTSIDE_LINK).serves_udp_at((LATER, 53));
+    let no_nodes = "{tier: Admin, priority: 0, subject: {namespaces: {}}, egress: [{action: Deny, to: [{nodes: {}}]}]}";
+    lab.applies(&cluster_policy("no-nodes", no_nodes));
+    let asker = a.asker((LATER, 53));
+    asker.comes_to("outside");
+    lab.here().takes_address("192.0.2.77/32", "lo");
+    lab::eventually("what went on is denied now", || {
+        asker.comes_to_nobody();
+        (a.counted(&net, "drop_policy") > 0).then_some(())
+    });
+    lab.here().run("ip", &["address", "del", "192.0.2.77/32", "dev", "lo"]);
+    asker.comes_to("outside");
+    lab.counters_add_up(&a, &net);
     lab.ends_clean();
 }
 
