@@ -14,6 +14,8 @@ use lab::{
 };
 use netd_api::addr::Family;
 
+use crate::fast_path::PATHS;
+
 /// Into the server come friends only.
 const FRIENDS: &str = "{podSelector: {matchLabels: {app: server}}, ingress: [{from: [{podSelector: {matchLabels: {role: friend}}}]}]}";
 const HOSTS: [&str; 2] = [HOST_V4, HOST_V6];
@@ -66,11 +68,12 @@ impl<'lab> Stage<'lab> {
     }
 }
 
-/// Tells a story twice, with bridges that hand their packets to the firewall and with such that do not.
+/// Tells a story with bridges that hand their packets to the firewall and with such that do not, each with the short way between neighbours and without.
 fn filtered_and_not(story: impl Fn(&Stage<'_>)) {
-    for filtered in ["0", "1"] {
+    for (filtered, path) in ["0", "1"].into_iter().flat_map(|filtered| PATHS.map(|path| (filtered, path))) {
         let lab = Lab::bare();
         lab.bridge_filter(filtered);
+        lab.configures(path);
         lab.starts();
         let stage = Stage::on(&lab);
         story(&stage);

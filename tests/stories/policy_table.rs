@@ -20,6 +20,8 @@ use lab::{
 };
 use netd_api::{addr::Family, publish};
 
+use crate::fast_path::{LONG, SHORT};
+
 /// What the random policies are made from; `NETD_POLICY_SEED` takes another.
 const SEED: u64 = 0x6e65_7464_0004;
 /// How many times policies are made up.
@@ -240,24 +242,37 @@ fn table_holds(configuration: &str, apps: &[&'static str]) {
 
 #[test]
 fn the_usual_policies_mean_what_the_documentation_says_over_the_bridge() {
-    table_holds("[datapath]\nfast_path = false\n", &APPS);
+    table_holds(LONG, &APPS);
 }
 
 #[test]
 fn the_usual_policies_mean_what_the_documentation_says_on_the_fast_path() {
-    table_holds("[datapath]\nfast_path = true\n", &APPS);
+    table_holds(SHORT, &APPS);
 }
 
 #[test]
 fn policies_that_nobody_would_write_mean_what_the_documentation_says() {
+    made_up_policies_hold(SHORT, SEED, ROUNDS);
+}
+
+#[test]
+fn policies_that_nobody_would_write_mean_what_the_documentation_says_over_the_bridge() {
+    // Others than on the fast path, and fewer.
+    made_up_policies_hold(LONG, SEED + 1, ROUNDS / 3);
+}
+
+#[track_caller]
+fn made_up_policies_hold(configuration: &str, seed: u64, rounds: usize) {
     let given = std::env::var("NETD_POLICY_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or(SEED);
+    let seed = given.unwrap_or(seed);
     println!("NETD_POLICY_SEED={seed}");
     let mut chance = Chance::new(seed);
-    let lab = Lab::new();
+    let lab = Lab::bare();
+    lab.configures(configuration);
+    lab.starts();
     let table = Table::of(&lab, &APPS);
     table.holds_under("no policy", &[]);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let policies = chance.policies(&table.words());
         table.holds_under(&format!("round {round} of seed {seed}"), &policies);
     }
