@@ -24,7 +24,7 @@ const DNS: [u8; 2] = 53_u16.to_be_bytes();
 pub(crate) fn judge(seen: &mut Seen) -> Said {
     let needs_no_policy = match seen.asked() {
         Direction::FromContainer => seen.config.flags & config::POLICY == 0,
-        Direction::ToContainer => seen.opener & (opener::HOST | opener::JUDGED) != 0,
+        Direction::ToContainer => seen.opener & opener::HOST != 0,
     };
     if needs_no_policy {
         return Said::FORWARD;
@@ -69,14 +69,15 @@ extern "C" fn weigh_by_host() -> u64 {
     let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
     let said = match seen.asked() {
         Direction::FromContainer => to_published(attachment, &seen.key, seen.now),
-        Direction::ToContainer => {
-            let who = judged(&seen.key, seen.now);
-            if who.is_some() {
+        Direction::ToContainer => match judged(&seen.key, seen.now) {
+            Some(who) => {
                 seen.opener |= opener::JUDGED;
+                ask_to_receive(attachment, seen.key.protocol, &who.client, seen.key.local_port)
             }
-            let client = who.map_or(seen.key.remote, |who| who.client);
-            ask_to_receive(attachment, seen.key.protocol, &client, seen.key.local_port)
-        }
+            // One that goes on was let through where it started, by what holds now, too.
+            None if seen.opener & opener::JUDGED != 0 => Said::FORWARD,
+            None => ask_to_receive(attachment, seen.key.protocol, &seen.key.remote, seen.key.local_port),
+        },
     };
     said.raw()
 }

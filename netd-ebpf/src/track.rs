@@ -190,7 +190,9 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
         seen.asks(direction_of(flow.opener));
         seen.opener = flow.opener & !opener::DIRECTION;
     }
-    if begins || flow.epoch != seen.config.epoch {
+    // Who came by a published port under the host's address is known when the client has spoken: until then its own program sees to it.
+    let waits = !begins && flow.opener & opener::JUDGED != 0 && matches!(seen.direction(), Direction::FromContainer);
+    if begins || flow.epoch != seen.config.epoch && !waits {
         let said = judge(seen);
         if begins {
             if said.passes() {
