@@ -37,6 +37,7 @@ mod hostile;
 mod icmp;
 mod interrupted;
 mod isolation;
+mod judged;
 mod kernels;
 mod lab_itself;
 mod lab_policy;
