@@ -1,10 +1,11 @@
-//! The programs' maps in the hands of a story that makes them fuller or older than it has the time to wait for. Never what the daemon alone writes.
+//! The programs' maps in the hands of a story that makes them fuller or older than it has the time to wait for, or as a daemon leaves them that is killed
+//! between two writes. Never while that one runs, where it alone writes.
 
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use aya::{
     Pod,
-    maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
 };
 
 use crate::Lab;
@@ -17,6 +18,11 @@ const OF_FRAGMENTS: Range<usize> = 8..16;
 /// Key, value and time of `FRAGMENTS` and of `JUDGED` are so many bytes.
 const FRAGMENT_KEY: usize = 44;
 const JUDGED_KEY: usize = 24;
+/// A value of `ENDS` has so many bytes, among them its number and its interface's; the last number is nobody's in any story.
+const END: usize = 48;
+const SLOT: Range<usize> = 0..4;
+const IFINDEX: Range<usize> = 16..20;
+const ATTACHMENTS: u32 = 16_384;
 
 impl Lab {
     /// Connections through published ports were let through so much longer ago.
@@ -45,6 +51,18 @@ impl Lab {
                 Err(why) => panic!("REASONS cannot be filled: {why:?}"),
             }
         }
+    }
+
+    /// The programs take a host end of a container for nobody's, as its second place was not written any more.
+    #[track_caller]
+    pub fn mistakes(&self, host_end: &str) {
+        assert!(!self.netd().runs(), "netd writes there");
+        let mut ends: Array<MapData, [u8; END]> = self.map("ENDS").try_into().expect("an array of this layout");
+        let index = self.here().link(host_end)["ifindex"].as_u64().expect("iproute2 prints indexes") as u32;
+        let mut end = ends.get(&index, 0).expect("so few interfaces have a place of their own each");
+        assert_eq!(end[IFINDEX], index.to_ne_bytes(), "the place is that of {host_end}");
+        end[SLOT].copy_from_slice(&(ATTACHMENTS - 1).to_ne_bytes());
+        ends.set(index, end, 0).expect("it can be written");
     }
 
     #[track_caller]

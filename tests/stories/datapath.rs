@@ -181,6 +181,24 @@ fn the_next_container_counts_from_zero_though_the_former_ones_link_went_by_itsel
 }
 
 #[test]
+fn a_container_whose_place_was_left_half_written_is_itself_again_after_the_next_start() {
+    const COUNT: u64 = 100;
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a"), net.container("b"));
+    let (host_end, volley) = (a.attachment(&net).host_ifname.to_string(), Volley::between(&a, &b));
+    volley.fires(COUNT);
+    lab.netd().kill9();
+    lab.mistakes(&host_end);
+    lab.netd().start();
+    let before = counters(&a, &net);
+    volley.fires(COUNT);
+    let after = counters(&a, &net);
+    assert!(after.from.packets >= before.from.packets + COUNT, "{before:?} {after:?}");
+    lab.ends_clean_uncounted();
+}
+
+#[test]
 fn programs_and_maps_are_pinned_and_gone_after_a_cleanup() {
     let lab = Lab::new();
     let net = lab.network("web");
