@@ -121,6 +121,33 @@ fn the_asked_rate_is_kept_in_both_directions_and_families() {
     lab.ends_clean();
 }
 
+/// What is dropped behind the programs was passed on by them.
+#[test]
+fn what_a_container_gets_too_fast_is_counted_as_passed_on_and_its_pacer_counts_what_it_dropped() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let free = net.container("free");
+    let limited = paced(&lab, &net, "a", Bandwidth { ingress: megabits(5), egress: None });
+    let host_end = limited.attachment(&net).host_ifname.to_string();
+    let letters = limited.mailbox(9);
+    for _ in 0..1_000 {
+        free.posts_letter(limited.v4(9), &[7; 1_000]);
+    }
+    letters.expect_something();
+    let dropped = || {
+        let said = lab.here().run("tc", &["-json", "-statistics", "qdisc", "show", "dev", &host_end, "root"]);
+        let all: serde_json::Value = serde_json::from_str(&said).expect("tc prints JSON");
+        all[0]["drops"].as_u64().expect("a queue counts what it drops")
+    };
+    within(SOON, "each packet arrived, or was dropped by the pacer", || {
+        let passed = limited.attachment(&net).counters.expect("the programs count on this kernel").to.packets;
+        let arrived = limited.link("eth0")["stats64"]["rx"]["packets"].as_u64().expect("iproute2 prints counters");
+        (dropped() > 100 && passed == arrived + dropped()).then_some(())
+    });
+    ends(&lab, &net, "a");
+    lab.ends_clean();
+}
+
 #[test]
 fn each_direction_has_its_own_rate_and_a_low_one_is_kept_too() {
     let lab = Lab::new();
