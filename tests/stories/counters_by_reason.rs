@@ -1,9 +1,10 @@
 //! Each packet is counted once, by what became of it: the sums are the interfaces' own, to the packet and the byte, whatever goes on.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use lab::{
     Container, HOST_V4, HOST_V6, Lab, Network,
+    packet::Frame,
     policy::{
         reach::{ECHO, tcp, udp},
         yaml::{annotated_policy, network_policy},
@@ -175,4 +176,26 @@ fn a_rule_has_a_hit_for_each_packet_of_its_connections_on_either_path() {
         lab::eventually("what no rule matches is there", || (hits(None) == 2 * TIMES).then_some(()));
         assert_eq!(hits(Some(1)), 4 * TIMES);
     });
+}
+
+/// The bridge learns that it leads nowhere and sends nothing there; netd brings it up again.
+#[test]
+fn sums_are_exact_where_the_interface_of_a_container_goes_down_over_the_bridge() {
+    let lab = Lab::bare();
+    lab.configures(LONG);
+    lab.starts();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a"), net.container("b"));
+    let at = |container: &Container<'_>, port| SocketAddr::new(container.address(Family::V4), port);
+    let frame = Frame { from_mac: b.mac("eth0"), to_mac: a.mac("eth0"), from: at(&b, 4444), to: at(&a, 9) };
+    let wire = b.wire("eth0");
+    let sends = |word: &[u8]| (0..50).for_each(|_| wire.send(&frame.udp(word)));
+    sends(b"up");
+    a.run("ip", &["link", "set", "eth0", "down"]);
+    sends(b"down");
+    lab.counters_add_up(&a, &net);
+    lab.counters_add_up(&b, &net);
+    lab::eventually("it is up again", || a.link("eth0")["flags"].to_string().contains("LOWER_UP").then_some(()));
+    sends(b"up again");
+    lab.ends_clean();
 }
