@@ -198,7 +198,7 @@ pub struct Process {
 pub struct Tables {
     /// Name, entries used, entries that fit.
     pub fill: Vec<(&'static str, u64, u64)>,
-    /// What happened, and how often.
+    /// What happened, and how often; and the packets that were counted by their reason alone.
     pub events: Vec<(&'static str, u64)>,
 }
 

@@ -481,8 +481,10 @@ impl Kernel for LinuxKernel {
     }
 
     fn tables(&mut self, book: Fill) -> Tables {
-        let events = self.bpf.happened().unwrap_or_default();
-        Tables { fill: self.bpf.fills(book), events: events.into_iter().map(|(what, times)| (what.name(), times)).collect() }
+        let happened = self.bpf.happened().unwrap_or_default().into_iter().map(|(what, times)| (what.name(), times));
+        // Packets of no attachment, and such as found no room among its counters.
+        let alone = self.bpf.reasons().unwrap_or_default().into_iter().map(|(why, [from, to])| (why.name(), from.packets + to.packets));
+        Tables { fill: self.bpf.fills(book), events: happened.chain(alone.filter(|(_, packets)| *packets > 0)).collect() }
     }
 
     fn health(&mut self) -> Health {
