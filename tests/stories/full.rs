@@ -147,6 +147,7 @@ fn what_is_denied_is_counted_by_its_reason_alone_where_there_is_no_room_and_does
     let frame = Frame { from: SocketAddr::new(Ipv4Addr::new(203, 0, 113, 9).into(), 1), ..stage.sends()(0) };
     assert_eq!(stage.run([(Way::From, frame.udp(b"netd"))].into_iter()), [Answer::Drop]);
     assert_eq!((stage.closed.counted(&stage.net, "drop_source_address"), not_counted(&lab)), (0, 1));
+    assert_eq!(lab.policy_status().events["drop_source_address"], 1, "its reason is shown");
     lab.ends_clean_uncounted();
 }
 
