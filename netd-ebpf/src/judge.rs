@@ -1,6 +1,5 @@
 //! What policy says of a new connection. Decides nothing about known ones, counts nothing.
 
-use netd_abi::attachment::Attachment;
 use netd_abi::flow::{FlowKey, Judged, JudgedKey, PublishedKey, PublishedValue, config};
 use netd_abi::policy::{ANYBODY, NO_SET, PREFIXES, RuleKey};
 use netd_abi::{Direction, Why};
@@ -9,7 +8,7 @@ use netd_ebpf::packet::{bytes, is_v4, protocol, words};
 use netd_ebpf::recent::Question;
 use netd_ebpf::said::Said;
 
-use crate::maps;
+use crate::maps::{self, Governed};
 use crate::work::{Seen, Work};
 
 /// A connection that came through a published port under the host's address is known by its target alone for so long, where masquerading changed its port.
@@ -49,14 +48,14 @@ pub(crate) fn judge(seen: &mut Seen) -> Said {
 #[inline(never)]
 extern "C" fn weigh() -> u64 {
     let Some(Work { seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let attachment = maps::attachment(seen.ifindex).filter(|attachment| attachment.slot == u32::from(seen.key.slot));
-    let Some(attachment) = attachment else { return Said::because(Why::DropUnknownInterface).raw() };
+    let governed = maps::governed(seen.ifindex, u32::from(seen.key.slot), seen.asked());
+    let Some(governed) = governed else { return Said::because(Why::DropUnknownInterface).raw() };
     let key = &seen.key;
     let said = match seen.asked() {
         Direction::FromContainer if published(key).is_some() => Said::MORE_TO_DO,
-        Direction::FromContainer => ask_to_send(attachment, key.protocol, &key.remote, key.remote_port),
-        Direction::ToContainer if attachment.ingress != NO_SET && maps::is_host(&key.remote) => Said::MORE_TO_DO,
-        Direction::ToContainer => ask_to_receive(attachment, key.protocol, &key.remote, key.local_port),
+        Direction::FromContainer => ask_to_send(governed, key.protocol, &key.remote, key.remote_port),
+        Direction::ToContainer if governed.set != NO_SET && maps::is_host(&key.remote) => Said::MORE_TO_DO,
+        Direction::ToContainer => ask_to_receive(governed, key.protocol, &key.remote, key.local_port),
     };
     said.raw()
 }
@@ -66,17 +65,18 @@ extern "C" fn weigh() -> u64 {
 #[inline(never)]
 extern "C" fn weigh_by_host() -> u64 {
     let Some(Work { seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let Some(attachment) = maps::attachment(seen.ifindex) else { return Said::because(Why::DropUnknownInterface).raw() };
+    let governed = maps::governed(seen.ifindex, u32::from(seen.key.slot), seen.asked());
+    let Some(governed) = governed else { return Said::because(Why::DropUnknownInterface).raw() };
     let said = match seen.asked() {
-        Direction::FromContainer => to_published(attachment, &seen.key, seen.now),
+        Direction::FromContainer => to_published(governed, &seen.key, seen.now),
         Direction::ToContainer => match judged(&seen.key, seen.now) {
             Some(who) => {
                 seen.opener |= opener::JUDGED;
-                ask_to_receive(attachment, seen.key.protocol, &who.client, seen.key.local_port)
+                ask_to_receive(governed, seen.key.protocol, &who.client, seen.key.local_port)
             }
             // One that goes on was let through where it started, by what holds now, too.
             None if seen.opener & opener::JUDGED != 0 => Said::FORWARD,
-            None => ask_to_receive(attachment, seen.key.protocol, &seen.key.remote, seen.key.local_port),
+            None => ask_to_receive(governed, seen.key.protocol, &seen.key.remote, seen.key.local_port),
         },
     };
     said.raw()
@@ -84,47 +84,53 @@ extern "C" fn weigh_by_host() -> u64 {
 
 /// Whether a container may send to a port.
 #[inline(always)]
-fn ask_to_send(attachment: &Attachment, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
-    if attachment.egress == NO_SET {
+fn ask_to_send(governed: Governed, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
+    if governed.set == NO_SET {
         return Said::FORWARD;
     }
-    let owner = maps::owner(attachment.generation, remote);
+    let owner = maps::owner(governed.generation, remote);
     let (protocol, port) = policy_port(protocol, port);
     let is_dns = owner.dns != 0 && port == DNS && protocol != protocol::SCTP;
-    ask(attachment.egress, if is_dns { owner.dns } else { owner.identity }, protocol, port)
+    ask(governed.set, if is_dns { owner.dns } else { owner.identity }, protocol, port)
 }
 
 /// Whether it may be sent to at a port of its own.
 #[inline(always)]
-fn ask_to_receive(attachment: &Attachment, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
-    if attachment.ingress == NO_SET {
+fn ask_to_receive(governed: Governed, protocol: u8, remote: &[u8; 16], port: [u8; 2]) -> Said {
+    if governed.set == NO_SET {
         return Said::FORWARD;
     }
-    let owner = maps::owner(attachment.generation, remote);
+    let owner = maps::owner(governed.generation, remote);
     let (protocol, port) = policy_port(protocol, port);
-    ask(attachment.ingress, owner.identity, protocol, port)
+    ask(governed.set, owner.identity, protocol, port)
 }
 
-/// What is said of a connection to a published port: by the sender's rules, and by its target's.
+/// What is said of a connection to a published port: by the sender's rules, and by its target's, as the target may see another source address and then could not
+/// tell; where they let it in the target's own program says so, and counts it.
 #[inline(always)]
-fn to_published(attachment: &Attachment, key: &FlowKey, now: u64) -> Said {
+fn to_published(governed: Governed, key: &FlowKey, now: u64) -> Said {
     // Else it was withdrawn a moment ago.
-    let Some(target) = published(key) else { return ask_to_send(attachment, key.protocol, &key.remote, key.remote_port) };
-    let said = ask_to_send(attachment, key.protocol, &target.address, target.port);
-    if said.passes() { through_published(key, target, said, now) } else { said }
-}
-
-/// What is said of a connection to a published port that its sender may make: the target's ingress rules deny it here, as the target may see another source
-/// address and then could not tell; where they let it in the target's own program says so, and counts it.
-#[inline(never)]
-fn through_published(key: &FlowKey, target: &PublishedValue, said: Said, now: u64) -> Said {
-    let Some(other) = maps::local(&target.address).and_then(maps::attachment) else { return said };
-    let of_target = ask_to_receive(other, key.protocol, &key.local, target.port);
+    let Some(target) = published(key) else { return ask_to_send(governed, key.protocol, &key.remote, key.remote_port) };
+    let said = ask_to_send(governed, key.protocol, &target.address, target.port);
+    if !said.passes() {
+        return said;
+    }
+    let of_target = at_target(key, target);
+    if of_target == Said::NOTHING {
+        return said;
+    }
     if !of_target.passes() {
         return of_target;
     }
     note_judged(key, target, now);
     said
+}
+
+/// What the target's ingress rules say of a connection to a published port; nothing where it leads to nobody.
+#[inline(never)]
+fn at_target(key: &FlowKey, target: &PublishedValue) -> Said {
+    let Some(other) = maps::local(&target.address).and_then(maps::governed_target) else { return Said::NOTHING };
+    ask_to_receive(other, key.protocol, &key.local, target.port)
 }
 
 /// Notes who it is that comes through a published port. Where it cannot be noted, the target's own program judges by the address that it sees, and drops

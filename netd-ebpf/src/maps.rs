@@ -8,7 +8,7 @@ use netd_abi::attachment::{AllowedKey, End, place_of};
 use netd_abi::flow::{Config, Denied, Flow, FlowKey, Fragment, FragmentKey, Judged, JudgedKey, PublishedKey, PublishedValue};
 use netd_abi::policy::{AddressKey, AddressValue, RuleKey, RuleValue, SetValue};
 use netd_abi::table::{Bucket, Entry, Spread};
-use netd_abi::{Attachment, Counters, Happened, maps};
+use netd_abi::{Attachment, Counters, Direction, Happened, maps};
 use netd_ebpf::packet::{Address, bytes};
 use netd_ebpf::recent::{self, Question, Recent};
 
@@ -83,9 +83,43 @@ pub(crate) fn work() -> Option<&'static mut Work> {
 /// The attachment behind an interface.
 #[inline(always)]
 pub(crate) fn attachment(ifindex: u32) -> Option<&'static Attachment> {
-    // SAFETY: only the daemon writes, and it replaces whole elements; without preallocation a replaced element is
-    // freed after the programs that see it have ended.
+    // SAFETY: only the daemon writes, and it replaces whole elements; the memory of one that was replaced stays the map's while programs see it.
     unsafe { ATTACHMENTS.get(ifindex) }
+}
+
+/// A rule set, and the division of addresses that it speaks of.
+#[derive(Clone, Copy)]
+pub(crate) struct Governed {
+    /// As in [`Attachment`].
+    pub(crate) generation: u32,
+    /// The rule set of one direction.
+    pub(crate) set: u32,
+}
+
+/// What the attachment with this number behind an interface is judged by. All is read at once, and first what is written last: the kernel may give the memory of a
+/// replaced element to another key at once (kernel/bpf/memalloc.c), and whose it is by then its number says.
+#[inline(always)]
+pub(crate) fn governed(ifindex: u32, slot: u32, direction: Direction) -> Option<Governed> {
+    let attachment = core::ptr::from_ref(attachment(ifindex)?);
+    // SAFETY: the memory is there until the program has ended; each number is read at once.
+    let (set, generation, now) = unsafe {
+        let set = match direction {
+            Direction::FromContainer => (&raw const (*attachment).egress).read_volatile(),
+            Direction::ToContainer => (&raw const (*attachment).ingress).read_volatile(),
+        };
+        (set, (&raw const (*attachment).generation).read_volatile(), (&raw const (*attachment).end.slot).read_volatile())
+    };
+    (now == slot).then_some(Governed { generation, set })
+}
+
+/// The same of what may come to whoever is there.
+#[inline(always)]
+pub(crate) fn governed_target(ifindex: u32) -> Option<Governed> {
+    let attachment = core::ptr::from_ref(attachment(ifindex)?);
+    // SAFETY: as above.
+    let (set, generation) =
+        unsafe { ((&raw const (*attachment).ingress).read_volatile(), (&raw const (*attachment).generation).read_volatile()) };
+    Some(Governed { generation, set })
 }
 
 /// Who is behind an interface.
