@@ -26,7 +26,7 @@ pub mod tc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use netd_abi::{Attachment, Counters, Direction, Why};
+use netd_abi::{Attachment, Counters, Direction};
 use netd_core::objects::Filters;
 use netd_core::policy::book::steps::Sets;
 
@@ -337,9 +337,11 @@ impl Bpf {
         zero(&mut self.on("zero counters")?.maps, slot)
     }
 
-    /// What was passed or dropped without an attachment, by reason and direction.
-    pub fn reasons(&self) -> Result<Vec<(Why, [Counters; 2])>, BpfError> {
-        maps::reasons(&self.on_ref("read counters")?.maps.drops)
+    /// Packets that were counted by their reason alone, where there were any: those of no attachment, and those that found no room among its counters.
+    pub fn alone(&self) -> Result<Vec<(&'static str, u64)>, BpfError> {
+        let all = maps::reasons(&self.on_ref("read counters")?.maps.drops)?;
+        let packets = all.into_iter().map(|(why, [from, to])| (why.name(), from.packets + to.packets));
+        Ok(packets.filter(|(_, packets)| *packets > 0).collect())
     }
 
     fn on(&mut self, tried: &str) -> Result<&mut DataPath, BpfError> {

@@ -212,6 +212,31 @@ fn what_flows_to_an_address_that_becomes_the_hosts_or_is_so_no_more_is_judged_an
 }
 
 #[test]
+fn what_flows_to_an_address_that_becomes_the_hosts_is_judged_by_who_is_behind_its_published_port() {
+    const LATER: &str = "192.0.2.77";
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (a, server) = (net.container("a"), net.container("server"));
+    a.becomes("role", "client");
+    server.publishes("5300:53/udp");
+    lab.outside().takes_address("192.0.2.77/24", lab::OUTSIDE_LINK).serves_udp_at((LATER, 5300));
+    let out = format!("{{to: [{{ipBlock: {{cidr: {LATER}/32}}}}]}}");
+    let out = format!("{{podSelector: {{matchLabels: {{role: client}}}}, policyTypes: [Egress], egress: [{out}]}}");
+    lab.applies(&network_policy("default/out", &out));
+    let asker = a.asker((LATER, 5300));
+    asker.comes_to("outside");
+    lab.here().takes_address("192.0.2.77/32", "lo");
+    lab::eventually("what went on is denied now", || {
+        asker.comes_to_nobody();
+        (a.counted(&net, "drop_policy") > 0).then_some(())
+    });
+    lab.here().run("ip", &["address", "del", "192.0.2.77/32", "dev", "lo"]);
+    asker.comes_to("outside");
+    lab.counters_add_up(&a, &net);
+    lab.ends_clean();
+}
+
+#[test]
 fn the_way_to_the_outside_is_judged_by_the_outsides_address() {
     let lab = Lab::new();
     let net = lab.network("web");

@@ -481,10 +481,8 @@ impl Kernel for LinuxKernel {
     }
 
     fn tables(&mut self, book: Fill) -> Tables {
-        let happened = self.bpf.happened().unwrap_or_default().into_iter().map(|(what, times)| (what.name(), times));
-        // Packets of no attachment, and such as found no room among its counters.
-        let alone = self.bpf.reasons().unwrap_or_default().into_iter().map(|(why, [from, to])| (why.name(), from.packets + to.packets));
-        Tables { fill: self.bpf.fills(book), events: happened.chain(alone.filter(|(_, packets)| *packets > 0)).collect() }
+        let events = self.bpf.happened().unwrap_or_default().into_iter().map(|(what, times)| (what.name(), times));
+        Tables { fill: self.bpf.fills(book), events: events.chain(self.bpf.alone().unwrap_or_default()).collect() }
     }
 
     fn health(&mut self) -> Health {
