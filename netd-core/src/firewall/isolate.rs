@@ -26,8 +26,12 @@ pub(super) const CHAINS: [Chain; 3] = [
         rules: &[
             Rule { says: "ct state established,related accept", why: "the flow was allowed when it began" },
             Rule { says: "iifname . oifname @within accept", why: "one network; --no-icc is the bridge's work" },
-            // RFC 4861 (133-137), RFC 2710 and RFC 3810 (130-132, 143): the kernel routes them, conntrack follows none, and policies let them pass on a link.
-            Rule { says: "icmpv6 type { 130-137, 143 } drop", why: "neighbours and listeners of one link; no data leaves as such" },
+            // RFC 4861, RFC 2710 and RFC 3810: the kernel routes them, conntrack follows none of them, and policies let them pass on a link.
+            Rule {
+                says: "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
+                       nd-neighbor-advert, nd-redirect, mld2-listener-report } drop",
+                why: "neighbours and listeners of one link; no data leaves as such",
+            },
             Rule { says: "iifname @internal drop", why: "an internal network reaches the host only" },
             Rule { says: "oifname @internal drop", why: "an internal network is reached by the host only" },
             Rule { says: "ct status dnat accept", why: "published ports are reachable from every network" },
