@@ -1,6 +1,5 @@
 //! The table of flows ([`netd_abi::table`]): they are found, begun, marked again, taken out. Never judges one.
 
-use core::hint::black_box;
 use core::ptr;
 
 use netd_abi::Happened;
@@ -148,16 +147,10 @@ pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
 fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
     let place = place_of(key)?;
     let words = words_at(place.bucket)?;
-    // SAFETY: a bucket has so many words, and each is read at once.
-    let mark = |way: u32| Mark(unsafe { words.add(way as usize).read_volatile() });
-    let chosen = match room(mark, place, flow.last_ns) {
-        Room::Free(way) => way,
-        Room::Of(way) => gives_way(way),
-        // The compiler knows that it is below eight and would leave out what the verifier, which looks at each of the two by itself, has to see.
-        Room::OfGreediest => gives_way(black_box(way_of_greediest(place.bucket, flow.last_ns))),
-        Room::None => return None,
-    };
-    let chosen = chosen & (WAYS - 1);
+    let chosen = way_for(place.bucket, place.check, flow.last_ns);
+    if chosen >= WAYS {
+        return None;
+    }
     let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
     // SAFETY: an array's element is always there, and a bucket has so many words. First the former mark goes, last comes the new one: what is written in
     // between is nobody's.
@@ -171,22 +164,24 @@ fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
     Some(())
 }
 
-#[inline(always)]
-fn gives_way(way: u32) -> u32 {
+/// The way of a bucket that a new flow gets, or [`WAYS`]: none. (By itself, as the verifier would follow each choice into all that comes after it.)
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn way_for(bucket: u32, check: u32, now: u64) -> u32 {
+    let Some(words) = words_at(bucket) else { return WAYS };
+    // SAFETY: a bucket has so many words, and each is read at once.
+    let mark = |way: u32| Mark(unsafe { words.add(way as usize).read_volatile() });
+    let way = match room(mark, Place { bucket, check }, now) {
+        Room::Free(way) => return way,
+        Room::None => return WAYS,
+        Room::Of(way) => way,
+        Room::OfGreediest => greediest(mark, |mark| places_of(bucket, mark.0), now),
+    };
     maps::note(Happened::NewFlowGaveWay);
     way
 }
 
-/// The way of the flow that gives its place to a new one of an attachment that has few.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn way_of_greediest(bucket: u32, now: u64) -> u32 {
-    let Some(words) = words_at(bucket) else { return 0 };
-    // SAFETY: a bucket has so many words, and each is read at once.
-    greediest(|way| Mark(unsafe { words.add(way as usize).read_volatile() }), |mark| places_of(bucket, mark.0), now)
-}
-
-/// How many places in a bucket the attachment of a mark has. (By itself, as the verifier would follow each count of one way into all of the next.)
+/// How many places in a bucket the attachment of a mark has. (By itself, too.)
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn places_of(bucket: u32, mark: u64) -> u32 {
