@@ -17,6 +17,7 @@ use nix::{
 
 use crate::{
     host::Host,
+    no_bpf::without_bpf,
     wait::{PATIENCE, poll},
 };
 
@@ -47,6 +48,20 @@ impl Netd {
     #[track_caller]
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) {
         self.launch(arguments, environment);
+        self.is_up();
+    }
+
+    /// Starts it without the right to use eBPF, and waits until it answers.
+    #[track_caller]
+    pub fn start_without_bpf(&self) {
+        let mut command = self.host.ours("netd");
+        without_bpf(&mut command);
+        self.spawn(command);
+        self.is_up();
+    }
+
+    #[track_caller]
+    fn is_up(&self) {
         let up = poll(STARTS, || {
             if let Some(status) = self.ended() {
                 panic!("netd ended at its start ({status}):\n{}", self.log());

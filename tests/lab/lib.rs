@@ -24,6 +24,7 @@ pub mod insist;
 pub mod mailbox;
 mod maps;
 pub mod network;
+mod no_bpf;
 pub mod packet;
 mod picture;
 pub mod pen;

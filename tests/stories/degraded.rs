@@ -94,6 +94,27 @@ fn without_ebpf_a_policy_is_refused_with_the_reason_and_networking_works() {
     lab.ends_clean_uncounted();
 }
 
+/// As where a runtime's seccomp profile keeps it, or the unit's capabilities do.
+#[test]
+fn without_the_right_to_ebpf_policies_are_refused_with_the_reason_and_networking_works() {
+    let closed = network_policy("default/closed", "{podSelector: {}, policyTypes: [Ingress]}");
+    let lab = Lab::bare();
+    lab.outside().serves(90);
+    lab.netd().start_without_bpf();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a").listens(80), net.container("b"));
+    a.publishes("8080:80");
+    let fault = lab.cannot_apply(&closed);
+    assert_eq!(fault.code, Code::Unsupported, "{fault:?}");
+    assert!(fault.what.contains("Operation not permitted") && fault.what.contains("CAP_BPF"), "{fault:?}");
+    b.reaches(&a, tcp(80));
+    expect_working(&lab, &a, 8080);
+    lab.netd().restart();
+    lab.applies(&closed);
+    b.reaches_not(&a, tcp(80));
+    lab.ends_clean_uncounted();
+}
+
 /// The trouble with a foreign chain of this name.
 fn trouble_with(lab: &Lab, chain: &str) -> Trouble {
     within(SOON, &format!("{chain} is named"), || lab.status().degraded.into_iter().find(|trouble| trouble.what.contains(chain)))
