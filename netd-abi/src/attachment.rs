@@ -23,6 +23,8 @@ pub mod flag {
     pub const ISOLATED: u32 = 1 << 3;
     /// What it gets waits in a queue of its host end, which the short way would pass by.
     pub const PACED: u32 = 1 << 4;
+    /// The programs may stand at the link's own hooks, before the shared blocks: what goes on has been seen, and the blocks are not to see it again.
+    pub const OWN_HOOKS: u32 = 1 << 5;
 }
 
 /// Values of map `ALLOWED`.
@@ -98,6 +100,16 @@ impl End {
     #[must_use]
     pub const fn is_paced_behind(&self) -> bool {
         self.pacer & BEHIND != 0
+    }
+
+    /// 1 where no program behind this one is to be asked of what goes on ([`flag::OWN_HOOKS`]), else 0. (A number that is read anew: a choice, and what is known of
+    /// flags that were looked at before, is followed by the verifier into all that comes after.)
+    #[inline(always)]
+    #[must_use]
+    pub fn is_last(&self) -> u32 {
+        // SAFETY: it is a reference's.
+        let flags = unsafe { (&raw const self.flags).read_volatile() };
+        flags >> flag::OWN_HOOKS.trailing_zeros() & 1
     }
 
     /// Whether it has a [`flag`].

@@ -36,7 +36,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     if let Some(why) = made_by_us(ctx, direction) {
         count_number(end.slot, direction, why.number(), counted);
         ctx.set_mark(0);
-        return Outcome::Says { why, pacer: 0 };
+        return Outcome::Says { why, pacer: 0, is_last: end.is_last() };
     }
     let Some(work) = maps::work() else { return unanswered(Why::ForwardUncounted, direction, counted) };
     let Some(plain) = plain::read(&Linear::within(ctx), end, direction, &mut work.seen.key) else {
@@ -48,7 +48,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     if let Found::GoesOn(flow, said) = found {
         count(end.slot, direction, counted, said);
         if !is_short(direction, seen.config) || flow.neighbour == NO_NEIGHBOUR {
-            return Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) };
+            return goes_on(end, direction);
         }
         if flow.neighbour != 0 {
             let (mac, rest_of_mac) = plain.destination_mac;
@@ -100,7 +100,7 @@ fn closely(ctx: &TcContext, work: &mut Work, direction: Direction, counted: Coun
         if refused != NOT_REFUSED {
             let said = Said::new(refused, NO_RULE);
             let _ = denied(ctx.skb.skb, said.raw());
-            return Outcome::Says { why: said.done(), pacer: 0 };
+            return Outcome::Says { why: said.done(), pacer: 0, is_last: attachment.is_last() };
         }
         return ip(ctx, attachment, work, direction);
     }
@@ -112,7 +112,17 @@ fn closely(ctx: &TcContext, work: &mut Work, direction: Direction, counted: Coun
         _ => Why::Forward.number(),
     };
     count_number(attachment.slot, direction, number, counted);
-    Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer: pacer(attachment, direction) }
+    Outcome::Says {
+        why: Said::new(number, NO_RULE).done(),
+        pacer: pacer(attachment, direction),
+        is_last: attachment.is_last(),
+    }
+}
+
+/// The packet goes on.
+#[inline(always)]
+fn goes_on(end: &End, direction: Direction) -> Outcome {
+    Outcome::Says { why: Why::Forward, pacer: pacer(end, direction), is_last: end.is_last() }
 }
 
 /// Where what a container sends waits. What it gets waits in the queue of its own interface, after this hook.
@@ -198,7 +208,7 @@ fn ip(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction) -> Outc
 fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said: Said) -> Outcome {
     if !said.passes() {
         return match denied(ctx.skb.skb, said.raw()) {
-            reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0 },
+            reply::NO_ANSWER => Outcome::Says { why: Why::DropPolicy, pacer: 0, is_last: 0 },
             ways => Outcome::Done(ways),
         };
     }
@@ -206,7 +216,7 @@ fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said:
     if is_short(direction, work.seen.config) {
         return short_or_long(ctx, end);
     }
-    Outcome::Says { why: Why::Forward, pacer: pacer(end, direction) }
+    goes_on(end, direction)
 }
 /// A packet that goes on: by the short way where that leads to its receiver, whose policy lets it in.
 #[inline(always)]
@@ -219,7 +229,7 @@ fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {
             return Outcome::Done(ways);
         }
     }
-    Outcome::Says { why: Why::Forward, pacer: pacer(end, Direction::FromContainer) }
+    goes_on(end, Direction::FromContainer)
 }
 
 /// What is said of a packet that is no plain part of a flow; nothing where it is one after all. A [`Said`].
@@ -408,5 +418,5 @@ fn count_number(slot: u32, direction: Direction, why: u32, packet: Counters) {
 #[inline(always)]
 fn unanswered(why: Why, direction: Direction, packet: Counters) -> Outcome {
     let _ = maps::count(&maps::DROPS, why.counter_of(direction), packet);
-    Outcome::Says { why, pacer: 0 }
+    Outcome::Says { why, pacer: 0, is_last: 0 }
 }

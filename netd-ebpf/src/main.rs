@@ -13,7 +13,7 @@ mod table;
 mod track;
 mod work;
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_redirect;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
@@ -34,18 +34,20 @@ fn to_container(ctx: TcContext) -> i32 {
     action(handle(&ctx, Direction::ToContainer))
 }
 
-/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK would end the chain. A packet that is paced ends it too: what
-/// stands behind us on the block does not see it.
+/// TC_ACT_UNSPEC lets the next filter and other owners' programs decide; TC_ACT_OK ends the chain, as the block behind a link's own hooks must not count once more
+/// (the same numbers are TCX_NEXT and TCX_PASS there). A packet that is paced ends it too: what stands behind us on the block does not see it.
 #[inline(always)]
 fn action(outcome: Outcome) -> i32 {
     match outcome.action() {
-        Ok(Action::Continue) => TC_ACT_UNSPEC,
+        Ok(Action::Continue) => TC_ACT_UNSPEC + outcome.is_last() as i32,
         Ok(Action::Drop) => TC_ACT_SHOT as i32,
         // SAFETY: the helper takes two numbers and touches no memory of ours; an interface that is not there drops the packet.
         Ok(Action::Pace(ifindex)) => unsafe { bpf_redirect(ifindex, 0) as i32 },
         Err(answer) => answer,
     }
 }
+
+const _: () = assert!(TC_ACT_UNSPEC + 1 == TC_ACT_OK as i32);
 
 /// Never in the finished program: the linker drops it, and the verifier would refuse a loop without end.
 #[panic_handler]

@@ -11,6 +11,8 @@ pub enum Outcome {
         why: Why,
         /// Index of the interface in whose queue it waits; 0 for none.
         pacer: u32,
+        /// 1 where no program behind this one is asked of what goes on, else 0.
+        is_last: u32,
     },
     /// The kernel was told where to send it; with this answer.
     Done(i32),
@@ -21,11 +23,20 @@ impl Outcome {
     #[inline(always)]
     pub const fn action(self) -> Result<Action, i32> {
         match self {
-            Self::Says { why, pacer } => Ok(match (why.action(), pacer) {
+            Self::Says { why, pacer, .. } => Ok(match (why.action(), pacer) {
                 (Action::Continue, 1..) => Action::Pace(pacer),
                 (action, _) => action,
             }),
             Self::Done(answer) => Err(answer),
+        }
+    }
+
+    /// 1 where no program behind this one is asked of what goes on, else 0.
+    #[inline(always)]
+    pub const fn is_last(self) -> u32 {
+        match self {
+            Self::Says { is_last, .. } => is_last,
+            Self::Done(_) => 1,
         }
     }
 }
@@ -37,8 +48,8 @@ mod tests {
     #[test]
     fn what_goes_on_waits_where_there_is_a_pacer_and_what_is_dropped_does_not() {
         for why in Why::ALL {
-            assert_eq!(Outcome::Says { why, pacer: 0 }.action(), Ok(why.action()));
-            let paced = Outcome::Says { why, pacer: 7 }.action();
+            assert_eq!(Outcome::Says { why, pacer: 0, is_last: 0 }.action(), Ok(why.action()));
+            let paced = Outcome::Says { why, pacer: 7, is_last: 0 }.action();
             assert_eq!(paced, Ok(if why.action() == Action::Drop { Action::Drop } else { Action::Pace(7) }), "{}", why.name());
         }
         assert_eq!(Outcome::Done(7).action(), Err(7));

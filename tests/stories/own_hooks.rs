@@ -1,0 +1,139 @@
+//! Links that carry much get the programs at their own hooks: what is judged and counted stays the same, through a restart, another build and a theft.
+
+use lab::{
+    Container, Lab, Network, eventually,
+    policy::{
+        reach::{tcp, udp},
+        yaml::network_policy,
+    },
+    wait::meanwhile,
+};
+use nix::sys::signal::Signal;
+
+use crate::{
+    fast_path::PATHS,
+    upgrade::{another_build, ended, started},
+};
+
+/// A look each second, so that a story need not wait for half a minute.
+const SOON: &str = "check_interval_s = 1\n";
+/// No client but web may come in.
+const ONLY_WEB: &str = "{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]}";
+/// What is at the hooks of a link that is busy.
+const BOTH: [&str; 2] = ["from_container", "to_container"];
+
+fn at_hooks(lab: &Lab, net: &Network<'_>, container: &Container<'_>) -> Vec<String> {
+    lab.at_hooks(container.attachment(net).host_ifname.as_str()).0
+}
+
+/// Datagrams to a port where nobody listens, as fast as one thread can.
+pub(crate) fn while_busy(from: &Container<'_>, to: &Container<'_>, during: impl FnOnce()) {
+    let target = to.v4(9);
+    let socket = from.net().inside(|| std::net::UdpSocket::bind("0.0.0.0:0")).expect("a socket can be opened");
+    let floods = || {
+        let _refused_by_the_other_end = socket.send_to(b"packet", target);
+    };
+    meanwhile(floods, during);
+}
+
+/// Waits until so many links are at their own hooks while these two are busy.
+fn become_busy(lab: &Lab, [one, other]: [&Container<'_>; 2], links: u64) {
+    while_busy(one, other, || eventually("their links are busy", || (lab.policy_status().own_hooks == Some(links)).then_some(())));
+}
+
+/// A network with a database, its client, who are both busy, and somebody who is not.
+fn told(path: &str, story: impl Fn(&Lab, &Network<'_>, [&Container<'_>; 3])) {
+    let lab = Lab::bare();
+    lab.configures(&format!("{SOON}{path}"));
+    lab.starts();
+    let net = lab.network("web");
+    let made = |name: &str| lab.new_container(name).on(&net).label("app", name).made().listens(80).listens_udp(53);
+    let [db, web, idle] = ["db", "web", "idle"].map(made);
+    become_busy(&lab, [&web, &db], 2);
+    assert_eq!([&db, &web].map(|container| at_hooks(&lab, &net, container)), [BOTH, BOTH]);
+    assert!(at_hooks(&lab, &net, &idle).is_empty(), "who carries little stays on the blocks");
+    story(&lab, &net, [&db, &web, &idle]);
+    // Not a packet was counted twice, and none was missed.
+    lab.ends_clean();
+}
+
+#[test]
+fn at_their_own_hooks_links_are_judged_and_counted_as_on_the_blocks() {
+    for path in PATHS {
+        told(path, |lab, net, [db, web, idle]| {
+            let stream = idle.streams(db.v4(80));
+            stream.expect_flowing();
+            lab.applies(&network_policy("default/only-web", ONLY_WEB));
+            stream.expect_cut();
+            for service in [tcp(80), udp(53)] {
+                web.reaches(db, service);
+                idle.reaches_not(db, service);
+                db.reaches(idle, service);
+            }
+            lab.withdraws_policy("default/only-web");
+            idle.reaches(db, tcp(80));
+            let other = lab.network("other");
+            while_busy(web, db, || {
+                db.connects(&other);
+                db.becomes("app", "cache");
+            });
+            assert_eq!(at_hooks(lab, net, db), BOTH);
+        });
+    }
+}
+
+#[test]
+fn a_restart_finds_busy_links_at_their_hooks_and_a_reload_gives_them_back_to_the_blocks() {
+    told("[datapath]\n", |lab, net, [db, web, idle]| {
+        lab.applies(&network_policy("default/only-web", ONLY_WEB));
+        let closed = db.v4(80);
+        while_busy(web, idle, || {
+            lab.netd().kill9();
+            idle.tries(closed).expect_silence();
+            lab.netd().start();
+        });
+        assert_eq!(at_hooks(lab, net, db), BOTH, "neither gone nor there twice");
+        lab.configures(&format!("{SOON}[datapath]\nown_hooks = false\n"));
+        while_busy(web, idle, || {
+            lab.netd().signal(Signal::SIGHUP);
+            eventually("all are on the blocks again", || (lab.policy_status().own_hooks.is_none()).then_some(()));
+        });
+        for container in [db, web, idle] {
+            assert!(at_hooks(lab, net, container).is_empty());
+        }
+        idle.reaches_not(db, tcp(80));
+        web.reaches(db, tcp(80));
+    });
+}
+
+#[test]
+fn the_next_build_replaces_programs_at_hooks_and_misses_no_packet() {
+    told("[datapath]\n", |lab, net, [db, web, idle]| {
+        let next = another_build(lab);
+        let host_end = db.attachment(net).host_ifname.to_string();
+        let (_, before) = lab.at_hooks(&host_end);
+        while_busy(web, idle, || {
+            lab.netd().stop();
+            let child = started(lab, &next);
+            let (names, after) = lab.at_hooks(&host_end);
+            assert_eq!(names, BOTH);
+            assert!(before.iter().all(|program| !after.contains(program)), "{before:?} and then {after:?}");
+            ended(child);
+        });
+        lab.netd().start();
+        assert_eq!(at_hooks(lab, net, db), BOTH);
+    });
+}
+
+#[test]
+fn who_takes_a_program_from_a_link_gives_it_back_to_the_blocks() {
+    told("[datapath]\n", |lab, net, [db, web, idle]| {
+        lab.applies(&network_policy("default/only-web", ONLY_WEB));
+        let host_end = db.attachment(net).host_ifname.to_string();
+        lab.robs_ingress(&host_end);
+        idle.reaches_not(db, tcp(80));
+        web.reaches(db, tcp(80));
+        become_busy(lab, [web, db], 2);
+        eventually("it has both again", || (lab.at_hooks(&host_end).0 == BOTH).then_some(()));
+    });
+}
