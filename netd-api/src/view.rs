@@ -352,6 +352,9 @@ pub struct PolicyStatus {
     pub default: String,
     /// Whether packets between containers of one network take the short way past the bridge.
     pub fast_path: bool,
+    /// How many links have the programs at their own hooks, because they carry much; none where this is off or the kernel has no such hooks (before Linux 6.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_hooks: Option<u64>,
     /// Tables: how many entries are used of how many.
     pub tables: Vec<Fill>,
     /// Things that went wrong or were given up in the data path, by name: since the maps were made.

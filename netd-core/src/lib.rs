@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod busy;
 pub mod change;
 pub mod desired;
 pub mod expand;

@@ -84,6 +84,10 @@ pub enum Op {
     DelSlot(u32),
     /// Bind a host end to the shared blocks.
     JoinBlocks(IfName),
+    /// Put the programs at a host end's own hooks too, before the shared blocks.
+    TakeHooks(IfName),
+    /// Take them away from there, so that the blocks' see its packets again.
+    LeaveHooks(IfName),
     /// Let the programs judge by other policies: entries that nobody asks for yet, then each attachment's, then away with what nobody asks for any more.
     Enforce(Arc<Steps>),
     /// Hold a host port.
@@ -139,7 +143,11 @@ impl Op {
             Self::AddVeth(_, Veth { bridge, .. }) => bridge.as_ref().is_some_and(on_host),
             Self::SetMaster(link, bridge) => on_host(link) || on_host(bridge),
             Self::SetBucket(link, _) | Self::DelBucket(link) | Self::SetPromiscuous(link, _) => on_host(link),
-            Self::SetPort { link, .. } | Self::SetAlias(link, _) | Self::JoinBlocks(link) => on_host(link),
+            Self::SetPort { link, .. }
+            | Self::SetAlias(link, _)
+            | Self::JoinBlocks(link)
+            | Self::TakeHooks(link)
+            | Self::LeaveHooks(link) => on_host(link),
             Self::AddSlot(link, _, ifb, _) => on_host(link) || ifb.as_ref().is_some_and(on_host),
             Self::SetSysctl(Sysctl { ns, key }, _) => ns == at && key.split('/').nth(3) == Some(name.as_str()),
             _ => false,
@@ -216,6 +224,8 @@ impl fmt::Display for Op {
                 )
             }
             Self::JoinBlocks(link) => write!(f, "tc qdisc add dev {link} ingress_block … egress_block … clsact"),
+            Self::TakeHooks(link) => write!(f, "bpftool net attach tcx_ingress, tcx_egress … dev {link}"),
+            Self::LeaveHooks(link) => write!(f, "bpftool net detach tcx_ingress, tcx_egress dev {link}"),
             Self::Reserve(port) => write!(f, "bind {port}"),
             Self::Release(port) => write!(f, "close {port}"),
             Self::FlushPort { protocol, address, ports } => {

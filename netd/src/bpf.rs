@@ -7,6 +7,7 @@
 //! Where the host cannot have eBPF, [`State::Off`] says why, and everything else of netd works on.
 
 pub(crate) mod attach;
+pub(crate) mod hooks;
 pub(crate) mod laws;
 pub(crate) mod mapped;
 pub(crate) mod maps;
@@ -22,6 +23,7 @@ pub(crate) mod revision;
 pub(crate) mod switch;
 pub(crate) mod table;
 pub mod tc;
+pub(crate) mod tcx;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,6 +32,7 @@ use netd_abi::{Attachment, Counters, Direction};
 use netd_core::objects::Filters;
 use netd_core::policy::book::steps::Sets;
 
+use self::hooks::Hooks;
 use self::maps::Maps;
 use self::object::Program;
 use self::pins::Pins;
@@ -167,6 +170,7 @@ struct DataPath {
     blocks: Option<Blocks>,
     /// What each attachment's entry says of policy, also of one that is not there yet.
     sets: BTreeMap<u32, Sets>,
+    hooks: Hooks,
 }
 
 impl Bpf {
@@ -265,6 +269,7 @@ impl Bpf {
                 )
             })?;
         }
+        path.hooks.replace(&path.programs)?;
         path.pins.remove_older_maps()?;
         path.pins.remove_older_programs()
     }
@@ -277,6 +282,7 @@ impl Bpf {
             .map_err(|refusal| BpfError::new(format!("run `ip link del {}`", netd_core::mark::ANCHOR), refusal.into()))?;
         path.blocks = None;
         let all = path.maps.attachments.read()?.clone();
+        path.hooks.detach_all(&path.programs)?;
         for (ifindex, attachment) in all {
             path.maps.places.remove(attachment.slot, ifindex)?;
             path.maps.attachments.remove(ifindex)?;
@@ -363,7 +369,7 @@ impl DataPath {
         }
         pins.set_aside_misfits()?;
         let mut adopted = true;
-        let (maps, programs) = match Self::adopt(&pins)? {
+        let (mut maps, programs) = match Self::adopt(&pins)? {
             Some(found) => found,
             None => {
                 adopted = false;
@@ -371,8 +377,9 @@ impl DataPath {
                 (Maps::open(&pins)?, Self::programs(&pins)?)
             }
         };
+        let hooks = Hooks::find(&mut maps, &programs)?;
         let sets = maps.attachments.sets();
-        Ok((Self { pins, maps, programs, tc, blocks, sets }, adopted))
+        Ok((Self { pins, maps, programs, tc, blocks, sets, hooks }, adopted))
     }
 
     fn open_tc() -> Result<(Tc, Option<Blocks>), BpfError> {
@@ -441,7 +448,7 @@ impl DataPath {
     fn filters(&mut self) -> Result<Filters, KernelError> {
         self.blocks = self.tc.blocks()?;
         let Some(blocks) = self.blocks else { return Ok(Filters::Absent) };
-        let mut current = self.pins.are_complete();
+        let mut current = self.pins.are_complete() && self.hooks.are_current();
         let mut any = false;
         for (direction, program) in Direction::ALL.into_iter().zip(&self.programs) {
             let filters = self.tc.filters(blocks.of(direction))?;

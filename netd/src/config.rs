@@ -19,6 +19,8 @@ pub const FILE: &str = "/etc/netd/netd.toml";
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// The short way is taken unless told otherwise: by measurement (`cargo xtask bench datapath`).
 const FAST_PATH: bool = true;
+/// Busy links get the programs at their own hooks unless told otherwise, by measurement too.
+const OWN_HOOKS: bool = true;
 /// An hour is enough for those who trust notifications; below one second the checks would be all that netd does.
 const CHECK_INTERVALS_S: std::ops::RangeInclusive<u64> = 1..=3600;
 
@@ -106,6 +108,8 @@ pub struct Config {
     pub policy_default: ByDefault,
     /// Whether packets between containers of one network take the short way.
     pub fast_path: bool,
+    /// Whether links that carry much get the programs at their own hooks.
+    pub own_hooks: bool,
 }
 
 /// A configuration that cannot be used.
@@ -157,6 +161,7 @@ enum FileDefault {
 #[serde(deny_unknown_fields)]
 struct FileDatapath {
     fast_path: Option<bool>,
+    own_hooks: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -230,6 +235,7 @@ impl Config {
                 Some(FileDefault::Allow) | None => ByDefault::Allow,
             },
             fast_path: file.datapath.fast_path.unwrap_or(FAST_PATH),
+            own_hooks: file.datapath.own_hooks.unwrap_or(OWN_HOOKS),
         })
     }
 
@@ -240,6 +246,7 @@ impl Config {
             check_every: self.check_interval,
             policy_default: self.policy_default,
             fast_path: self.fast_path,
+            own_hooks: self.own_hooks,
         }
     }
 

@@ -233,6 +233,7 @@ impl Running<'_> {
                 self.config.check_interval = newer.check_interval;
                 self.config.policy_default = newer.policy_default;
                 self.config.fast_path = newer.fast_path;
+                self.config.own_hooks = newer.own_hooks;
             }
             Err(why) => warn!(%why, "could not reload; the former settings stay"),
         }

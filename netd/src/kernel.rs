@@ -76,6 +76,9 @@ pub trait Kernel: Send {
     /// mere connections. `caller` is the process that asks for the ports. All at once: whose a socket is needs a look at every process of the host.
     fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)>;
 
+    /// The numbers whose links have the programs at their own hooks, looked at anew; none where links have no such hooks, or no program runs.
+    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>>;
+
     /// What the eBPF programs counted under a number; none where they do not run.
     fn counters(&mut self, slot: u32) -> Option<Counters>;
 

@@ -8,6 +8,7 @@ mod held;
 mod policy;
 mod flows;
 mod asks;
+mod busy;
 mod departed;
 mod check;
 mod queue;
@@ -28,6 +29,7 @@ use netd_api::{
     spec::Source,
 };
 use netd_core::{
+    busy::Busy,
     change::{self, Context, cni},
     desired::{Change, Desired, Edit},
     host::{Found, Host},
@@ -56,11 +58,13 @@ pub struct Settings {
     pub policy_default: ByDefault,
     /// Whether packets between containers of one network take the short way.
     pub fast_path: bool,
+    /// Whether links that carry much get the programs at their own hooks.
+    pub own_hooks: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pools: Vec::new(), check_every: Duration::from_secs(30), policy_default: ByDefault::Allow, fast_path: true }
+        Self { pools: Vec::new(), check_every: Duration::from_secs(30), policy_default: ByDefault::Allow, fast_path: true, own_hooks: true }
     }
 }
 
@@ -78,6 +82,7 @@ pub struct Reconciler<K> {
     unheld: std::collections::BTreeMap<netd_core::objects::Reservation, String>,
     policing: policy::Policing,
     flows: flows::Flows,
+    busy: Busy,
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -95,6 +100,7 @@ impl<K: Kernel> Reconciler<K> {
             unheld: std::collections::BTreeMap::new(),
             policing: policy::Policing::new(None),
             flows: flows::Flows::default(),
+            busy: Busy::default(),
         }
     }
 
@@ -128,6 +134,7 @@ impl<K: Kernel> Reconciler<K> {
                 self.hold_again();
                 let reason = self.survey.due();
                 self.reconcile(&reason);
+                self.look_for_busy();
                 // A plugin that was killed may have left a deletion that reached us too, or did not.
                 self.replay();
                 continue;
@@ -144,6 +151,9 @@ impl<K: Kernel> Reconciler<K> {
                     info!("settings reloaded");
                     self.settings = settings;
                     self.resettle_policy();
+                    if !self.settings.own_hooks {
+                        self.look_for_busy();
+                    }
                 }
                 Ok(Event::Flows(seen)) => self.record_flows(seen.records, seen.lost),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,

@@ -71,6 +71,13 @@ fn policy_part(policy: &PolicyStatus, paint: Paint) -> String {
             ("Only in audit", audit),
             ("Where none selects", policy.default.clone().into()),
             ("Fast path", if policy.fast_path { "on" } else { "off" }.into()),
+            (
+                "At own hooks",
+                policy
+                    .own_hooks
+                    .map_or_else(|| "off".to_owned(), |links| format!("{links} busy link{}", if links == 1 { "" } else { "s" }))
+                    .into(),
+            ),
         ],
         paint,
     );

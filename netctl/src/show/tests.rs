@@ -243,6 +243,7 @@ fn status() -> Status {
             audit: vec![parsed("default/trial"), parsed("baseline")],
             default: "allow".to_owned(),
             fast_path: true,
+            own_hooks: Some(1),
             tables: [("flows", 120, 65_536), ("new flows", 14_000, 16_384), ("rules", 4096, 4096), ("none", 0, 0)]
                 .map(|(name, used, of)| Fill { name: name.to_owned(), used, of })
                 .into(),
@@ -317,7 +318,12 @@ fn the_daemons_health() {
     let mut quiet = status();
     quiet.policy = Some(PolicyStatus { default: "deny".to_owned(), ..PolicyStatus::default() });
     let page = text(&Request::Status, &Reply::Status(Box::new(quiet)), Show::Detail, Paint::Plain);
-    assert!(page.ends_with("\n\nOnly in audit:        none\nWhere none selects:   deny\nFast path:            off\n"), "{page}");
+    assert!(
+        page.ends_with(
+            "\n\nOnly in audit:        none\nWhere none selects:   deny\nFast path:            off\nAt own hooks:         off\n"
+        ),
+        "{page}"
+    );
 }
 
 #[test]

@@ -77,7 +77,13 @@ impl Bpf {
         let path = self.on("let the programs know an interface")?;
         let sets = path.sets.get(&slot).copied().unwrap_or_default();
         let pacer_there = if behind { pacer | BEHIND } else { pacer };
-        let attachment = value(Place { ifindex, slot, pacer: pacer_there, bridge }, entry, sets);
+        if behind && path.hooks.flag(ifindex) != 0 {
+            // What stands on the block leads it to its pacer.
+            self.leave_hooks(ifindex)?;
+        }
+        let path = self.on("let the programs know an interface")?;
+        let mut attachment = value(Place { ifindex, slot, pacer: pacer_there, bridge }, entry, sets);
+        attachment.end.flags |= path.hooks.flag(ifindex);
         let former = path.maps.attachments.ifindex_of(slot);
         if behind
             || [Some(ifindex), former]
@@ -96,8 +102,10 @@ impl Bpf {
                 )
             })?;
         }
-        let maps = &mut self.on("let the programs know an interface")?.maps;
+        let path = self.on("let the programs know an interface")?;
+        let maps = &mut path.maps;
         if let Some(former) = former.filter(|former| *former != ifindex) {
+            path.hooks.forget(former);
             maps.places.remove(slot, former)?;
         }
         if let Some(entry) = entry {
@@ -135,6 +143,7 @@ impl Bpf {
         if let Some(attachment) = path.maps.attachments.get(ifindex) {
             path.maps.places.remove(attachment.slot, ifindex)?;
         }
+        path.hooks.forget(ifindex);
         path.maps.attachments.remove(ifindex)
     }
 
@@ -143,8 +152,9 @@ impl Bpf {
         let Ok(path) = &self.path else { return false };
         path.maps.attachments.get(ifindex).is_some_and(|known| {
             let sets = path.sets.get(&known.slot).copied().unwrap_or_default();
-            known == value(Place { ifindex, slot: known.slot, pacer: known.pacer, bridge }, Some(entry), sets)
-                && path.maps.places.has(known.slot, ifindex, &entry.addresses, &allowed(entry))
+            let mut expected = value(Place { ifindex, slot: known.slot, pacer: known.pacer, bridge }, Some(entry), sets);
+            expected.end.flags |= path.hooks.flag(ifindex);
+            known == expected && path.maps.places.has(known.slot, ifindex, &entry.addresses, &allowed(entry))
         })
     }
 

@@ -153,6 +153,11 @@ impl Attachments {
         Ok(&self.known)
     }
 
+    /// What all interfaces are, as last read or written.
+    pub(crate) fn all(&self) -> &BTreeMap<u32, Attachment> {
+        &self.known
+    }
+
     /// What this interface is, as last read or written.
     pub(crate) fn get(&self, ifindex: u32) -> Option<Attachment> {
         self.known.get(&ifindex).copied()

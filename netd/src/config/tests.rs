@@ -82,9 +82,10 @@ fn every_complaint_names_the_line_and_is_one_line() {
 #[test]
 fn policy_and_data_path_are_tables_of_their_own() {
     let settings = of("").expect("an empty file").settings();
-    assert_eq!((settings.policy_default, settings.fast_path), (ByDefault::Allow, FAST_PATH));
-    let config = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\n").expect("both are known");
-    assert_eq!((config.settings().policy_default, config.settings().fast_path), (ByDefault::Deny, false));
+    let shown = |settings: Settings| (settings.policy_default, settings.fast_path, settings.own_hooks);
+    assert_eq!(shown(settings), (ByDefault::Allow, FAST_PATH, OWN_HOOKS));
+    let config = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\nown_hooks = false\n").expect("all are known");
+    assert_eq!(shown(config.settings()), (ByDefault::Deny, false, false));
     assert_eq!(of("[policy]\ndefault = \"allow\"\n").expect("it is known").policy_default, ByDefault::Allow);
     for (text, line, says) in [
         ("[policy]\ndefault = \"reject\"", 2, "`allow` or `deny`"),
@@ -100,7 +101,7 @@ fn policy_and_data_path_are_tables_of_their_own() {
 
 #[test]
 fn policy_and_data_path_need_no_restart() {
-    let newer = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\n").expect("both are known");
+    let newer = of("[policy]\ndefault = \"deny\"\n[datapath]\nfast_path = false\nown_hooks = false\n").expect("all are known");
     assert_eq!(of("").expect("an empty file").needs_restart(&newer), [] as [&str; 0]);
 }
 

@@ -4,7 +4,7 @@ mod look;
 mod verdicts;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -47,6 +47,10 @@ pub(crate) struct World {
     pub(crate) strangers_ports: usize,
     /// What the maps of policy hold.
     pub(crate) verdicts: Verdicts,
+    /// Packets that were counted, by number.
+    pub(crate) packets: BTreeMap<u32, u64>,
+    /// Numbers at their own hooks, where links have such.
+    pub(crate) at_own_hooks: Option<BTreeSet<u32>>,
     /// Every step that was done, in order.
     pub(crate) done: Vec<Op>,
 }
@@ -159,8 +163,13 @@ impl Kernel for FakeKernel {
         ports.iter().find_map(on).cloned()
     }
 
-    fn counters(&mut self, _slot: u32) -> Option<Counters> {
-        None
+    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+        self.world().at_own_hooks.clone()
+    }
+
+    fn counters(&mut self, slot: u32) -> Option<Counters> {
+        let packets = *self.world().packets.get(&slot)?;
+        Some(Counters { from: Traffic { packets, ..Traffic::default() }, ..Counters::default() })
     }
 
     fn reasons(&mut self, _slot: u32) -> Vec<ReasonView> {
@@ -339,6 +348,15 @@ impl World {
             }
             Op::Release(port) => {
                 objects.reservations.remove(port);
+            }
+            Op::TakeHooks(link) | Op::LeaveHooks(link) => {
+                let Some(slot) = objects.veths.get(link).and_then(|veth| veth.slot) else { return errno(libc::ENODEV) };
+                let Some(at_own_hooks) = &mut self.at_own_hooks else { return errno(libc::EINVAL) };
+                if matches!(op, Op::TakeHooks(_)) {
+                    at_own_hooks.insert(slot)
+                } else {
+                    at_own_hooks.remove(&slot)
+                };
             }
             // Verdicts are no objects.
             Op::Enforce(steps) => self.verdicts.enforce(steps),

@@ -28,6 +28,12 @@ pub(crate) fn health(bpf: &Bpf, features: Features, mut troubles: Vec<Trouble>) 
     }
     let features = vec![
         datapath,
+        feature(
+            "tcx",
+            bpf.has_hooks(),
+            "busy links run the programs at their own hooks",
+            if bpf.is_on() { "needs Linux 6.6: all links stay on the shared tc blocks" } else { "needs eBPF" },
+        ),
         feature("ipv6", features.ipv6, "dual-stack networks", "IPv6 is switched off on this host: IPv4 only"),
         feature(
             "ipv6 forwarding per interface",

@@ -166,6 +166,14 @@ impl LinuxKernel {
                 let bridge = bridge.map(|bridge| self.number(&bridge)).transpose()?.unwrap_or(0);
                 self.bpf.put_attachment(link.as_str(), index, *slot, pacer, entry.as_deref(), bridge).map_err(bpf)
             }
+            Op::TakeHooks(link) => {
+                let index = self.number(link)?;
+                self.bpf.take_hooks(index).map_err(bpf)
+            }
+            Op::LeaveHooks(link) => {
+                let index = self.number(link)?;
+                self.bpf.leave_hooks(index).map_err(bpf)
+            }
             Op::Enforce(steps) => self.bpf.enforce(steps).map_err(bpf),
             Op::DelSlot(slot) => self.bpf.remove_slot(*slot).map_err(bpf),
             Op::AddIfb(name) => link::add_ifb(&mut self.rtnetlink, name),
@@ -432,6 +440,10 @@ impl Kernel for LinuxKernel {
 
     fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
         self.ports.stranger(ports, caller, is_stranger)
+    }
+
+    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+        self.bpf.at_own_hooks().inspect_err(|why| tracing::warn!(why = why.line(), "could not look at links' own hooks")).ok().flatten()
     }
 
     fn counters(&mut self, slot: u32) -> Option<view::Counters> {

@@ -103,6 +103,8 @@ fn words(op: &Op) -> Option<String> {
         Op::Reserve(port) => Some(format!("the host port {port} is not held")),
         // What is said to people, and what follows from another step.
         Op::Enforce(_) | Op::SetAlias(..) | Op::Announce { .. } | Op::FlushPort { .. } | Op::FlushAddress(..) => None,
+        // What makes packets cheaper and decides nothing.
+        Op::TakeHooks(_) | Op::LeaveHooks(_) => None,
         // Nothing of an attachment that is wanted has to go.
         Op::DelTable | Op::DelFilters | Op::DelNetns(_) | Op::DelSlot(_) | Op::Release(_) => None,
     }

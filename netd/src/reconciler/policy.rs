@@ -265,6 +265,7 @@ impl<K: Kernel> Reconciler<K> {
             }
             .to_owned(),
             fast_path: self.settings.fast_path,
+            own_hooks: self.own_hooks(),
             tables: tables.fill.into_iter().map(|(name, used, of)| netd_api::view::Fill { name: name.to_owned(), used, of }).collect(),
             events: tables.events.into_iter().chain(evicted).map(|(name, times)| (name.to_owned(), times)).collect(),
         })

@@ -1,6 +1,9 @@
 //! Policies in the maps: before a container's first packet, after its last one, and as they were where something fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use netd_api::{
     fault::Code,
@@ -181,6 +184,43 @@ fn the_default_is_taken_from_the_settings_and_by_a_reload() {
     daemon.resettle_policy();
     assert!(!governed());
     assert_nothing_to_do(&mut daemon);
+}
+
+#[test]
+fn a_link_that_carries_much_gets_its_own_hooks_and_a_reload_takes_them_away() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    let at_own_hooks = || stage.kernel.world().at_own_hooks.clone();
+    let carries = |slot, packets| {
+        stage.kernel.world().packets.insert(slot, packets);
+    };
+    daemon.ask(&container("other")).unwrap();
+    let (web, other) = (slot(&daemon, "db"), slot(&daemon, "other"));
+    let look = |daemon: &mut Reconciler<FakeKernel>| {
+        // Half a second at least lies between two looks.
+        daemon.started -= Duration::from_secs(1);
+        daemon.look_for_busy();
+    };
+    [web, other].into_iter().for_each(|slot| carries(slot, 0));
+    look(&mut daemon);
+    carries(web, 1_000_000);
+    look(&mut daemon);
+    assert_eq!(at_own_hooks(), None, "this kernel's links have none");
+    stage.kernel.world().at_own_hooks = Some([].into());
+    look(&mut daemon);
+    assert_eq!(at_own_hooks(), Some([].into()), "until the second look nobody can tell");
+    carries(web, 2_000_000);
+    carries(other, 100);
+    look(&mut daemon);
+    assert_eq!(at_own_hooks(), Some([web].into()));
+    let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
+    assert_eq!(status.policy.unwrap().own_hooks, Some(1));
+    assert_nothing_to_do(&mut daemon);
+    daemon.settings.own_hooks = false;
+    daemon.look_for_busy();
+    assert_eq!(at_own_hooks(), Some([].into()));
+    let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
+    assert_eq!(status.policy.unwrap().own_hooks, None, "it is off");
 }
 
 #[test]

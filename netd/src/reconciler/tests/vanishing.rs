@@ -54,6 +54,9 @@ impl Kernel for Vanishing {
     fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
         self.0.stranger(ports, caller, is_stranger)
     }
+    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+        self.0.at_own_hooks()
+    }
     fn counters(&mut self, slot: u32) -> Option<Counters> {
         self.0.counters(slot)
     }
