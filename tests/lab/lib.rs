@@ -17,6 +17,7 @@ pub mod counted;
 pub mod cri;
 pub mod daemon;
 mod explain;
+mod hooks;
 pub mod host;
 pub mod image;
 pub mod netctl;

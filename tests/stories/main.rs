@@ -44,6 +44,7 @@ mod lab_policy;
 mod lab_runtime;
 mod loopback;
 mod networks;
+mod own_hooks;
 mod packets;
 mod plan;
 mod podman;

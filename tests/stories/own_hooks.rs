@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A look each second, so that a story need not wait for half a minute.
-const SOON: &str = "check_interval_s = 1\n";
+pub(crate) const SOON: &str = "check_interval_s = 1\n";
 /// No client but web may come in.
 const ONLY_WEB: &str = "{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]}";
 /// What is at the hooks of a link that is busy.

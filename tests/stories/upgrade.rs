@@ -21,7 +21,7 @@ const MACHINE: usize = 18;
 const PADDING: usize = 9;
 
 /// The same netd with an eBPF object that differs in one byte without a meaning, as the next build's would.
-fn another_build(lab: &Lab) -> PathBuf {
+pub(crate) fn another_build(lab: &Lab) -> PathBuf {
     let ours = lab.host().path(lab.host().program("netd").to_str().expect("a plain path"));
     let mut bytes = fs::read(ours).expect("the daemon's file can be read");
     let is_object = |at: &usize| bytes[*at..].starts_with(b"\x7fELF") && bytes.get(at + MACHINE..at + MACHINE + 2) == Some(&EM_BPF);
@@ -48,13 +48,13 @@ fn filters(lab: &Lab, veth: &str) -> Vec<String> {
     shown.split_whitespace().filter(|word| word.starts_with("netd:")).map(str::to_owned).collect()
 }
 
-fn started(lab: &Lab, program: &Path) -> Child {
+pub(crate) fn started(lab: &Lab, program: &Path) -> Child {
     let child = lab.host().command(program.to_str().expect("a plain path")).spawn().expect("the other build can be started");
     eventually("the other build answers", || Client::at(lab.netd().socket()).send(&Request::Status).ok());
     child
 }
 
-fn ended(mut child: Child) {
+pub(crate) fn ended(mut child: Child) {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it is our child");
     assert!(child.wait().expect("it is our child").success());
 }

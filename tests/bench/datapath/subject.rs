@@ -71,6 +71,15 @@ impl Subject {
         Ends { host: self.lab.host(), client: self.client.net(), server: self.server.net() }
     }
 
+    /// Whether nothing will change any more about where its programs stand.
+    pub(super) fn is_settled(&self) -> bool {
+        if !matches!(self.kind, Kind::Netd { .. }) {
+            return true;
+        }
+        let policy = self.lab.status().policy.expect("eBPF programs run on this kernel");
+        policy.own_hooks.is_none_or(|links| links == 2)
+    }
+
     pub(super) fn name(&self) -> String {
         self.kind.name()
     }
