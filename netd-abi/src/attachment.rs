@@ -24,6 +24,7 @@ pub mod flag {
     /// What it gets waits in a queue of its host end, which the short way would pass by.
     pub const PACED: u32 = 1 << 4;
     /// The programs may stand at the link's own hooks, before the shared blocks: what goes on has been seen, and the blocks are not to see it again.
+    /// (A netd that does not know this flag would clear it, and see each packet twice.)
     pub const OWN_HOOKS: u32 = 1 << 5;
 }
 

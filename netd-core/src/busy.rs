@@ -21,6 +21,7 @@ const SHORTEST: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub struct Busy {
     seen: Option<(Duration, BTreeMap<u32, u64>)>,
+    passed_over: BTreeSet<u32>,
 }
 
 impl Busy {
@@ -39,7 +40,7 @@ impl Busy {
         let carried = |slot: &u32, now: u64| before.get(slot).map_or(0, |before| now.saturating_sub(*before));
         let mut busy: Vec<(u64, u32)> = packets
             .iter()
-            .filter(|(slot, _)| !at_hooks.contains(slot))
+            .filter(|(slot, _)| !at_hooks.contains(slot) && !self.passed_over.contains(slot))
             .map(|(slot, now)| (carried(slot, *now), *slot))
             .filter(|(carried, _)| u128::from(*carried) >= enough)
             .collect();
@@ -47,6 +48,13 @@ impl Busy {
         busy.truncate(AT_ONCE.min(MOST.saturating_sub(at_hooks.len())));
         self.seen = Some((now, packets));
         busy.into_iter().map(|(_, slot)| slot).collect()
+    }
+}
+
+impl Busy {
+    /// This one could not get its hooks: it is not to keep others from theirs for ever.
+    pub fn pass_over(&mut self, slot: u32) {
+        self.passed_over.insert(slot);
     }
 }
 
@@ -77,6 +85,17 @@ mod tests {
         let before: Vec<_> = (1..=6).map(|slot| (slot, 0)).collect();
         let after: Vec<_> = (1..=6).map(|slot| (slot, u64::from(slot) * 20_000)).collect();
         assert_eq!(chosen(&before, &after, [5]), [6, 4, 3, 2]);
+    }
+
+    #[test]
+    fn who_cannot_get_hooks_does_not_keep_others_from_theirs() {
+        let mut busy = Busy::default();
+        let nobody = BTreeSet::new();
+        let all = |packets| (1..=5).map(|slot| (slot, u64::from(slot) * packets)).collect::<BTreeMap<u32, u64>>();
+        busy.look(SECOND, all(0), &nobody);
+        assert_eq!(busy.look(2 * SECOND, all(10_000), &nobody), [5, 4, 3, 2]);
+        (2..=5).for_each(|slot| busy.pass_over(slot));
+        assert_eq!(busy.look(3 * SECOND, all(20_000), &nobody), [1]);
     }
 
     #[test]

@@ -218,6 +218,7 @@ fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said:
     }
     goes_on(end, direction)
 }
+
 /// A packet that goes on: by the short way where that leads to its receiver, whose policy lets it in.
 #[inline(always)]
 fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {

@@ -269,9 +269,10 @@ impl Bpf {
                 )
             })?;
         }
-        path.hooks.replace(&path.programs)?;
+        let failed = path.hooks.replace(&path.programs);
         path.pins.remove_older_maps()?;
-        path.pins.remove_older_programs()
+        path.pins.remove_older_programs()?;
+        failed.into_iter().try_for_each(|ifindex| self.leave_hooks(ifindex))
     }
 
     /// Removes filters, anchor and all pins; interfaces that are still bound then pass everything, and none is an attachment. What this daemon still holds of

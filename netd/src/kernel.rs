@@ -76,8 +76,11 @@ pub trait Kernel: Send {
     /// mere connections. `caller` is the process that asks for the ports. All at once: whose a socket is needs a look at every process of the host.
     fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)>;
 
-    /// The numbers whose links have the programs at their own hooks, looked at anew; none where links have no such hooks, or no program runs.
-    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>>;
+    /// Whose links have the programs at their own hooks, looked at anew; none where links have no such hooks, or no program runs.
+    fn at_own_hooks(&mut self) -> Option<AtHooks>;
+
+    /// How many links that are, without a look.
+    fn count_at_hooks(&mut self) -> Option<u64>;
 
     /// What the eBPF programs counted under a number; none where they do not run.
     fn counters(&mut self, slot: u32) -> Option<Counters>;
@@ -194,6 +197,15 @@ pub struct Process {
     pub command_line: String,
     /// Whether it started the process that asked, itself or by one in between: a plugin's runtime.
     pub started_caller: bool,
+}
+
+/// Who is at its own hooks, and who cannot be; by the numbers of attachments.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AtHooks {
+    /// Those whose links have the programs at their own hooks.
+    pub at: BTreeSet<u32>,
+    /// Those whose links stay on the shared blocks: a filter there leads their packets on, or is somebody else's and is to see them.
+    pub barred: BTreeSet<u32>,
 }
 
 /// How full tables are, and what the programs gave up, by name.

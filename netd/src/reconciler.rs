@@ -83,6 +83,8 @@ pub struct Reconciler<K> {
     policing: policy::Policing,
     flows: flows::Flows,
     busy: Busy,
+    /// When links are looked at for it again, since the start.
+    busy_due: Duration,
 }
 
 impl<K: Kernel> Reconciler<K> {
@@ -101,6 +103,7 @@ impl<K: Kernel> Reconciler<K> {
             policing: policy::Policing::new(None),
             flows: flows::Flows::default(),
             busy: Busy::default(),
+            busy_due: Duration::ZERO,
         }
     }
 
@@ -129,12 +132,12 @@ impl<K: Kernel> Reconciler<K> {
         self.replay();
         ready();
         loop {
+            self.look_for_busy_in_time();
             let wait = self.survey.next(self.settings.check_every).saturating_duration_since(Instant::now());
             if wait.is_zero() {
                 self.hold_again();
                 let reason = self.survey.due();
                 self.reconcile(&reason);
-                self.look_for_busy();
                 // A plugin that was killed may have left a deletion that reached us too, or did not.
                 self.replay();
                 continue;
@@ -151,9 +154,7 @@ impl<K: Kernel> Reconciler<K> {
                     info!("settings reloaded");
                     self.settings = settings;
                     self.resettle_policy();
-                    if !self.settings.own_hooks {
-                        self.look_for_busy();
-                    }
+                    self.busy_due = Duration::ZERO;
                 }
                 Ok(Event::Flows(seen)) => self.record_flows(seen.records, seen.lost),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,

@@ -161,6 +161,10 @@ fn busy_links_get_their_own_hooks_where_this_kernel_has_them_and_paced_ones_go_o
     crate::own_hooks::while_busy(&limited, &free, || {
         eventually("busy links are at their own hooks", || (lab.policy_status().own_hooks == at_hooks).then_some(()));
     });
+    let host_end = limited.attachment(&net).host_ifname.to_string();
+    assert!(release < (6, 6) || lab.at_hooks(&host_end).0.is_empty() == (release < (6, 13)), "{:?}", lab.at_hooks(&host_end));
+    let mut seen = 0;
+    eventually("its pacer is empty", || std::mem::replace(&mut seen, through()).eq(&through()).then_some(()));
     let before = through();
     limited.fetches(free.v4(80)).expect_from(&free);
     free.fetches(limited.v6(80)).expect_from(&limited);

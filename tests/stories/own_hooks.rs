@@ -43,6 +43,11 @@ fn become_busy(lab: &Lab, [one, other]: [&Container<'_>; 2], links: u64) {
 
 /// A network with a database, its client, who are both busy, and somebody who is not.
 fn told(path: &str, story: impl Fn(&Lab, &Network<'_>, [&Container<'_>; 3])) {
+    // Not a packet was counted twice, and none was missed.
+    told_until(path, story, Lab::ends_clean);
+}
+
+fn told_until(path: &str, story: impl Fn(&Lab, &Network<'_>, [&Container<'_>; 3]), ends: impl Fn(&Lab)) {
     let lab = Lab::bare();
     lab.configures(&format!("{SOON}{path}"));
     lab.starts();
@@ -53,8 +58,7 @@ fn told(path: &str, story: impl Fn(&Lab, &Network<'_>, [&Container<'_>; 3])) {
     assert_eq!([&db, &web].map(|container| at_hooks(&lab, &net, container)), [BOTH, BOTH]);
     assert!(at_hooks(&lab, &net, &idle).is_empty(), "who carries little stays on the blocks");
     story(&lab, &net, [&db, &web, &idle]);
-    // Not a packet was counted twice, and none was missed.
-    lab.ends_clean();
+    ends(&lab);
 }
 
 #[test]
@@ -126,6 +130,51 @@ fn the_next_build_replaces_programs_at_hooks_and_misses_no_packet() {
 }
 
 #[test]
+fn a_filter_of_somebody_else_on_the_block_goes_on_seeing_busy_links() {
+    let story = |lab: &Lab, net: &Network<'_>, [db, web, _]: [&Container<'_>; 3]| {
+        // Before netd's own: it drops UDP to port 7 (`ret #2` is TC_ACT_SHOT) and lets all else go on.
+        let block = "1852047361";
+        let code = "9,40 0 0 12,21 0 6 2048,48 0 0 23,21 0 4 17,177 0 0 14,72 0 0 16,21 0 1 7,6 0 0 2,6 0 0 4294967295";
+        let drops = ["filter", "add", "block", block, "protocol", "ip", "pref", "10", "bpf", "direct-action", "bytecode", code];
+        lab.here().run("tc", &drops);
+        eventually("both links are on the blocks", || (lab.policy_status().own_hooks == Some(0)).then_some(()));
+        assert!(at_hooks(lab, net, db).is_empty());
+        web.reaches(db, udp(53));
+        db.serves_udp(7);
+        web.tries_to_ask(db.v4(7)).expect_silence();
+        lab.here().run("tc", &["filter", "del", "block", block, "protocol", "ip", "pref", "10"]);
+        web.asks(db.v4(7)).expect_from(db);
+        become_busy(lab, [web, db], 2);
+    };
+    // What is dropped before netd's programs they do not count.
+    told_until("[datapath]\n", story, Lab::ends_clean_uncounted);
+}
+
+#[test]
+fn programs_of_maps_that_nobody_knows_any_more_are_taken_from_hooks() {
+    let lab = Lab::bare();
+    lab.configures(SOON);
+    lab.starts();
+    let net = lab.network("web");
+    let made = |name: &str| lab.new_container(name).on(&net).label("app", name).made().listens(80);
+    let [db, web, idle] = ["db", "web", "idle"].map(made);
+    become_busy(&lab, [&web, &db], 2);
+    let host_end = db.attachment(&net).host_ifname.to_string();
+    let (_, before) = lab.at_hooks(&host_end);
+    lab.netd().stop();
+    lab.here().run("rm", &["-r", &lab.host().path("/sys/fs/bpf/netd").display().to_string()]);
+    lab.here().run("ip", &["link", "del", "nd-anchor"]);
+    lab.netd().start();
+    lab.applies(&network_policy("default/only-web", ONLY_WEB));
+    idle.reaches_not(&db, tcp(80));
+    web.reaches(&db, tcp(80));
+    let (_, after) = lab.at_hooks(&host_end);
+    assert!(before.iter().all(|program| !after.contains(program)), "{before:?} and then {after:?}");
+    // What was counted into the former maps is lost with them.
+    lab.ends_clean_uncounted();
+}
+
+#[test]
 fn who_takes_a_program_from_a_link_gives_it_back_to_the_blocks() {
     told("[datapath]\n", |lab, net, [db, web, idle]| {
         lab.applies(&network_policy("default/only-web", ONLY_WEB));
@@ -133,7 +182,16 @@ fn who_takes_a_program_from_a_link_gives_it_back_to_the_blocks() {
         lab.robs_ingress(&host_end);
         idle.reaches_not(db, tcp(80));
         web.reaches(db, tcp(80));
+        eventually("a link that is not busy any more stays on the blocks", || {
+            let (names, _) = lab.at_hooks(&host_end);
+            if names == BOTH {
+                lab.robs_ingress(&host_end);
+            }
+            names.is_empty().then_some(())
+        });
+        idle.reaches_not(db, tcp(80));
+        web.reaches(db, tcp(80));
         become_busy(lab, [web, db], 2);
-        eventually("it has both again", || (lab.at_hooks(&host_end).0 == BOTH).then_some(()));
+        assert_eq!(lab.at_hooks(&host_end).0, BOTH, "it is busy again");
     });
 }

@@ -167,7 +167,6 @@ fn the_way_out_to_a_published_port_is_judged_by_the_container_and_port_behind_it
 
 #[test]
 fn a_port_that_comes_or_goes_and_an_address_that_becomes_the_hosts_change_what_was_said_before() {
-    const LATER: &str = "192.0.2.77";
     let lab = Lab::new();
     let net = lab.network("web");
     let a = lab.new_container("a").on(&net).label("app", "server").made().listens(80);
@@ -185,55 +184,51 @@ fn a_port_that_comes_or_goes_and_an_address_that_becomes_the_hosts_change_what_w
     }
     a.publishes("8080:80");
     client.tries((LATER, 8080)).expect_silence();
-    lab.here().takes_address("192.0.2.77/32", "lo");
+    lab.here().takes_address(&format!("{LATER}/32"), "lo");
     lab::eventually("the host's new address leads there", || client.tries((LATER, 8080)).answer());
     lab.ends_clean();
 }
 
 #[test]
 fn what_flows_to_an_address_that_becomes_the_hosts_or_is_so_no_more_is_judged_anew() {
-    const LATER: &str = "192.0.2.77";
     let lab = Lab::new();
     let net = lab.network("web");
     let a = net.container("a");
-    lab.outside().takes_address("192.0.2.77/24", lab::OUTSIDE_LINK).serves_udp_at((LATER, 53));
     let no_nodes = "{tier: Admin, priority: 0, subject: {namespaces: {}}, egress: [{action: Deny, to: [{nodes: {}}]}]}";
     lab.applies(&cluster_policy("no-nodes", no_nodes));
-    let asker = a.asker((LATER, 53));
-    asker.comes_to("outside");
-    lab.here().takes_address("192.0.2.77/32", "lo");
-    lab::eventually("what went on is denied now", || {
-        asker.comes_to_nobody();
-        (a.counted(&net, "drop_policy") > 0).then_some(())
-    });
-    lab.here().run("ip", &["address", "del", "192.0.2.77/32", "dev", "lo"]);
-    asker.comes_to("outside");
+    is_denied_what_is_the_hosts(&lab, &net, &a, 53);
     lab.ends_clean();
 }
 
 #[test]
 fn what_flows_to_an_address_that_becomes_the_hosts_is_judged_by_who_is_behind_its_published_port() {
-    const LATER: &str = "192.0.2.77";
     let lab = Lab::new();
     let net = lab.network("web");
     let (a, server) = (net.container("a"), net.container("server"));
     a.becomes("role", "client");
     server.publishes("5300:53/udp");
-    lab.outside().takes_address("192.0.2.77/24", lab::OUTSIDE_LINK).serves_udp_at((LATER, 5300));
     let out = format!("{{to: [{{ipBlock: {{cidr: {LATER}/32}}}}]}}");
     let out = format!("{{podSelector: {{matchLabels: {{role: client}}}}, policyTypes: [Egress], egress: [{out}]}}");
     lab.applies(&network_policy("default/out", &out));
-    let asker = a.asker((LATER, 5300));
+    is_denied_what_is_the_hosts(&lab, &net, &a, 5300);
+    lab.ends_clean();
+}
+
+/// An address that is somebody's outside at first, and the host's later.
+const LATER: &str = "192.0.2.77";
+
+/// A container talks to the address while it is somebody's outside, and not while it is the host's.
+fn is_denied_what_is_the_hosts(lab: &Lab, net: &Network<'_>, a: &Container<'_>, port: u16) {
+    lab.outside().takes_address(&format!("{LATER}/24"), lab::OUTSIDE_LINK).serves_udp_at((LATER, port));
+    let asker = a.asker((LATER, port));
     asker.comes_to("outside");
-    lab.here().takes_address("192.0.2.77/32", "lo");
+    lab.here().takes_address(&format!("{LATER}/32"), "lo");
     lab::eventually("what went on is denied now", || {
         asker.comes_to_nobody();
-        (a.counted(&net, "drop_policy") > 0).then_some(())
+        (a.counted(net, "drop_policy") > 0).then_some(())
     });
-    lab.here().run("ip", &["address", "del", "192.0.2.77/32", "dev", "lo"]);
+    lab.here().run("ip", &["address", "del", &format!("{LATER}/32"), "dev", "lo"]);
     asker.comes_to("outside");
-    lab.counters_add_up(&a, &net);
-    lab.ends_clean();
 }
 
 #[test]

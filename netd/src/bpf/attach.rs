@@ -77,14 +77,16 @@ impl Bpf {
         let path = self.on("let the programs know an interface")?;
         let sets = path.sets.get(&slot).copied().unwrap_or_default();
         let pacer_there = if behind { pacer | BEHIND } else { pacer };
-        if behind && path.hooks.flag(ifindex) != 0 {
+        let former = path.maps.attachments.ifindex_of(slot);
+        if former != Some(ifindex) {
+            path.hooks.expel(ifindex, &path.programs)?;
+        } else if behind && path.hooks.flag(ifindex) != 0 {
             // What stands on the block leads it to its pacer.
             self.leave_hooks(ifindex)?;
         }
         let path = self.on("let the programs know an interface")?;
         let mut attachment = value(Place { ifindex, slot, pacer: pacer_there, bridge }, entry, sets);
         attachment.end.flags |= path.hooks.flag(ifindex);
-        let former = path.maps.attachments.ifindex_of(slot);
         if behind
             || [Some(ifindex), former]
                 .into_iter()
@@ -105,7 +107,7 @@ impl Bpf {
         let path = self.on("let the programs know an interface")?;
         let maps = &mut path.maps;
         if let Some(former) = former.filter(|former| *former != ifindex) {
-            path.hooks.forget(former);
+            path.hooks.release(former, &path.programs)?;
             maps.places.remove(slot, former)?;
         }
         if let Some(entry) = entry {
@@ -130,7 +132,7 @@ impl Bpf {
         }
     }
 
-    /// Forgets an interface; its packets drop from now on, if it is still bound. None is no error.
+    /// Forgets an interface that has gone, or is about to; its packets drop from now on, if it is still bound. None is no error.
     pub fn remove_attachment(&mut self, ifindex: u32) -> Result<(), BpfError> {
         let path = self.on("forget an interface")?;
         let behind = path.maps.attachments.get(ifindex).filter(|attachment| attachment.is_paced_behind());
@@ -161,7 +163,11 @@ impl Bpf {
     /// Forgets the interface that has this slot, though it has gone: the next one counts from zero. None is no error.
     pub fn remove_slot(&mut self, slot: u32) -> Result<(), BpfError> {
         match self.on("forget an interface")?.maps.attachments.ifindex_of(slot) {
-            Some(ifindex) => self.remove_attachment(ifindex),
+            Some(ifindex) => {
+                let path = self.on("forget an interface")?;
+                path.hooks.release(ifindex, &path.programs)?;
+                self.remove_attachment(ifindex)
+            }
             None => Ok(()),
         }
     }

@@ -188,6 +188,16 @@ impl Tc {
         Ok(filters)
     }
 
+    /// Whether a filter stands on the block that is none of ours.
+    pub(crate) fn has_strangers(&mut self, block: u32) -> Result<bool, KernelError> {
+        let mut any = false;
+        let all = tcmsg(TCM_IFINDEX_MAGIC_BLOCK, 0, block, 0);
+        self.netlink.dump(Message::new(libc::RTM_GETTFILTER, 0, &all), |kind, payload| {
+            any |= kind == libc::RTM_NEWTFILTER && is_strangers(payload);
+        })?;
+        Ok(any)
+    }
+
     /// Puts the program on the block, in place of ours that may be there: one step for the packets that pass meanwhile.
     /// Filters that an older netd put elsewhere on the block are then taken away.
     pub(crate) fn put_filter(&mut self, block: u32, program: BorrowedFd<'_>, name: &str) -> Result<(), KernelError> {
@@ -329,6 +339,17 @@ fn binding(payload: &[u8]) -> Option<Binding> {
         }
     }
     (binding.ingress.is_some() || binding.egress.is_some()).then_some(binding)
+}
+
+/// Whether a filter is none of ours, from RTM_NEWTFILTER. An entry that stands for a whole priority of bpf filters says nothing of them.
+fn is_strangers(payload: &[u8]) -> bool {
+    let find = |bytes, wanted: u16| attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let body = payload.get(TCMSG..).unwrap_or_default();
+    if find(body, TCA_KIND).map(text) != Some(b"bpf") {
+        return !pacer::is_at_our_priority(payload);
+    }
+    let name = |options| text(find(options, TCA_BPF_NAME).unwrap_or_default());
+    find(body, TCA_OPTIONS).is_some_and(|options| !name(options).starts_with(NAME_PREFIX.as_bytes()))
 }
 
 /// A bpf filter, from RTM_NEWTFILTER. None for another kind, and for the entry that stands for a whole priority.

@@ -26,7 +26,7 @@ use self::{
     look::{at, same_place},
     verdicts::Verdicts,
 };
-use super::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables};
+use super::{ApplyError, AtHooks, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables};
 
 /// What survives the daemon: the kernel's objects, and what was done to them.
 #[derive(Debug, Default)]
@@ -49,8 +49,8 @@ pub(crate) struct World {
     pub(crate) verdicts: Verdicts,
     /// Packets that were counted, by number.
     pub(crate) packets: BTreeMap<u32, u64>,
-    /// Numbers at their own hooks, where links have such.
-    pub(crate) at_own_hooks: Option<BTreeSet<u32>>,
+    /// Who is at its own hooks, where links have such.
+    pub(crate) at_own_hooks: Option<AtHooks>,
     /// Every step that was done, in order.
     pub(crate) done: Vec<Op>,
 }
@@ -163,7 +163,11 @@ impl Kernel for FakeKernel {
         ports.iter().find_map(on).cloned()
     }
 
-    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+    fn count_at_hooks(&mut self) -> Option<u64> {
+        Some(self.world().at_own_hooks.as_ref()?.at.len() as u64)
+    }
+
+    fn at_own_hooks(&mut self) -> Option<AtHooks> {
         self.world().at_own_hooks.clone()
     }
 
@@ -353,9 +357,9 @@ impl World {
                 let Some(slot) = objects.veths.get(link).and_then(|veth| veth.slot) else { return errno(libc::ENODEV) };
                 let Some(at_own_hooks) = &mut self.at_own_hooks else { return errno(libc::EINVAL) };
                 if matches!(op, Op::TakeHooks(_)) {
-                    at_own_hooks.insert(slot)
+                    at_own_hooks.at.insert(slot)
                 } else {
-                    at_own_hooks.remove(&slot)
+                    at_own_hooks.at.remove(&slot)
                 };
             }
             // Verdicts are no objects.

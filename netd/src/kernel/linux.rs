@@ -1,26 +1,25 @@
 //! The real kernel: one match from each `Op` to the file that does it, and what is looked at put together. Never decides.
 
+mod attached;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::Path,
 };
 
-use netd_abi::{
-    Direction, Why,
-    attachment::{BEHIND, NO_PACER},
-};
+use netd_abi::{Direction, Why, attachment::NO_PACER};
 use netd_api::{names::IfName, spec::Source, view};
 use netd_core::{
     firewall::{Element, element::Publish},
     host::{Features, Found, Host},
-    objects::{Address, Bucket, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
+    objects::{Address, Netns, NetnsId, Ns, Objects, Reservation, Sysctl, Veth},
     op::Op,
     policy::book::{Fill, steps::Write},
 };
 
 use super::{
-    ApplyError, Health, Holder, Kernel, KernelError, Look, News, ObserveError, Tables, address,
+    ApplyError, AtHooks, Health, Holder, Kernel, KernelError, Look, News, ObserveError, Tables, address,
     announce::Announcer,
     conntrack::{self, Conntrack},
     delete,
@@ -323,77 +322,6 @@ impl LinuxKernel {
         found.objects.reservations = if is_all { self.ports.held() } else { self.ports.held_of(&wanted.reservations) };
         Ok(found.objects)
     }
-
-    /// What the eBPF side knows of each veth, and of those that have gone.
-    fn add_attachments(&mut self, found: &mut observe::Found, wanted: &Objects, is_all: bool) -> Result<(), BpfError> {
-        if !self.bpf.is_on() {
-            return Ok(());
-        }
-        let (all, bound) = if is_all { (self.bpf.attachments()?, self.bpf.attached()?) } else { Default::default() };
-        let observe::Found { objects, numbers } = found;
-        let mut behind = None;
-        for (name, veth) in &mut objects.veths {
-            let Some(index) = numbers.get(name).copied() else { continue };
-            veth.on_blocks = if is_all { bound.contains(&index) } else { self.bpf.is_attached(index)? };
-            let known = if is_all { all.get(&index).copied() } else { self.bpf.attachment(index) };
-            let Some(attachment) = known else { continue };
-            veth.slot = Some(attachment.slot);
-            let wish = wanted.veths.get(name).and_then(|wish| wish.entry.as_ref());
-            veth.entry = wish
-                .filter(|wish| {
-                    let bridge = wish
-                        .bridge
-                        .as_ref()
-                        .and_then(|bridge| numbers.get(bridge).copied().or_else(|| link::number(&self.rtnetlink, bridge).ok()));
-                    self.bpf.knows_as(index, wish, bridge.unwrap_or(0))
-                })
-                .cloned();
-            let pacer = if attachment.is_paced_behind() {
-                let filters = match &mut behind {
-                    Some(filters) => filters,
-                    unread => unread.insert(self.bpf.paced_behind()?),
-                };
-                filters.get(&attachment.slot).copied().unwrap_or(BEHIND)
-            } else {
-                attachment.pacer
-            };
-            veth.from_container = (pacer != NO_PACER).then(|| {
-                let ifb = objects.ifbs.keys().find(|ifb| numbers.get(*ifb) == Some(&pacer));
-                // A number that nothing of ours has is shown as such: packets are led into nowhere, or not at all.
-                ifb.cloned().unwrap_or_else(|| format!("#{pacer}").parse().expect("a number is a name"))
-            });
-        }
-        let known: BTreeSet<u32> = if is_all {
-            all.values().map(|attachment| attachment.slot).collect()
-        } else {
-            wanted.left_slots.iter().copied().filter(|slot| self.bpf.knows_slot(*slot)).collect()
-        };
-        let linked: BTreeSet<u32> = objects.veths.values().filter_map(|veth| veth.slot).collect();
-        objects.left_slots = known.difference(&linked).copied().collect();
-        Ok(())
-    }
-
-    /// The buckets of host ends and ifbs: all of ours, or those of the asked links that should have one.
-    fn add_buckets(&mut self, found: &mut observe::Found, wanted: &Objects, is_all: bool) -> Result<(), KernelError> {
-        let all = if is_all { self.shaper.all(&self.expected)? } else { BTreeMap::new() };
-        let observe::Found { objects, numbers } = found;
-        let mut bucket = |name: &IfName, wish: Option<Bucket>| -> Result<Option<Bucket>, KernelError> {
-            let Some(index) = numbers.get(name).copied() else { return Ok(None) };
-            let seen = match (is_all, wish) {
-                (true, _) => all.get(&index).copied(),
-                (false, Some(_)) => self.shaper.get(index, &self.expected)?,
-                (false, None) => None,
-            };
-            Ok(seen.map(|seen| seen.bucket(wish)))
-        };
-        for (name, veth) in &mut objects.veths {
-            veth.to_container = bucket(name, wanted.veths.get(name).and_then(|veth| veth.to_container))?;
-        }
-        for (name, ifb) in &mut objects.ifbs {
-            ifb.bucket = bucket(name, wanted.ifbs.get(name).and_then(|ifb| ifb.bucket))?;
-        }
-        Ok(())
-    }
 }
 
 impl Kernel for LinuxKernel {
@@ -442,7 +370,11 @@ impl Kernel for LinuxKernel {
         self.ports.stranger(ports, caller, is_stranger)
     }
 
-    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+    fn count_at_hooks(&mut self) -> Option<u64> {
+        self.bpf.count_at_hooks().map(|links| links as u64)
+    }
+
+    fn at_own_hooks(&mut self) -> Option<AtHooks> {
         self.bpf.at_own_hooks().inspect_err(|why| tracing::warn!(why = why.line(), "could not look at links' own hooks")).ok().flatten()
     }
 

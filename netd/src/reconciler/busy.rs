@@ -1,6 +1,6 @@
-//! Links that carry much get the programs at their own hooks. Looks when everything is looked at, and never by itself.
+//! Links that carry much get the programs at their own hooks. Looks now and then, and never wakes for it alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use netd_api::names::IfName;
 use netd_core::op::Op;
@@ -10,38 +10,55 @@ use super::Reconciler;
 use crate::kernel::Kernel;
 
 impl<K: Kernel> Reconciler<K> {
+    /// The same where it is time: nearly as often as everything is looked at, so that it is time then.
+    pub(super) fn look_for_busy_in_time(&mut self) {
+        let now = self.started.elapsed();
+        if now >= self.busy_due {
+            self.busy_due = now + self.settings.check_every * 9 / 10;
+            self.look_for_busy(now);
+        }
+    }
+
     /// Gives those their hooks that have become busy; where nobody is to have any, takes them all away.
-    pub(super) fn look_for_busy(&mut self) {
-        let Some(at_hooks) = self.kernel.at_own_hooks() else { return };
+    pub(super) fn look_for_busy(&mut self, now: Duration) {
+        let Some(hooks) = self.kernel.at_own_hooks() else { return };
         let all = self.desired.containers().values().flat_map(|container| &container.attachments);
         let links: BTreeMap<u32, IfName> = all.map(|attachment| (attachment.slot, attachment.host_ifname.clone())).collect();
-        if !self.settings.own_hooks {
-            for link in at_hooks.iter().filter_map(|slot| links.get(slot)) {
-                self.hook(&Op::LeaveHooks(link.clone()));
+        if self.settings.own_hooks {
+            let eligible = links.keys().filter(|slot| !hooks.barred.contains(slot));
+            let packets = eligible.filter_map(|slot| {
+                let counters = self.kernel.counters(*slot)?;
+                Some((*slot, counters.from.packets + counters.to.packets))
+            });
+            let packets = packets.collect();
+            for slot in self.busy.look(now, packets, &hooks.at) {
+                let done = links.get(&slot).is_none_or(|link| self.hook(&Op::TakeHooks(link.clone())));
+                if !done {
+                    self.busy.pass_over(slot);
+                }
             }
-            return;
-        }
-        let total = |slot: u32, kernel: &mut K| kernel.counters(slot).map(|counters| counters.from.packets + counters.to.packets);
-        let packets = links.keys().filter_map(|slot| Some((*slot, total(*slot, &mut self.kernel)?))).collect();
-        for slot in self.busy.look(self.started.elapsed(), packets, &at_hooks) {
-            if let Some(link) = links.get(&slot) {
-                self.hook(&Op::TakeHooks(link.clone()));
+        } else {
+            for link in hooks.at.iter().filter_map(|slot| links.get(slot)) {
+                self.hook(&Op::LeaveHooks(link.clone()));
             }
         }
         self.kernel.settle();
     }
 
-    /// Where it fails the link stays as it was, and the next look tries again.
-    fn hook(&mut self, op: &Op) {
+    /// Says whether it was done; where not the link stays as it was.
+    fn hook(&mut self, op: &Op) -> bool {
         match self.kernel.apply(op) {
             Ok(()) => info!(%op, "step"),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "a link's own hooks could not be changed"),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "a link's own hooks could not be changed");
+                return false;
+            }
         }
+        true
     }
 
     /// How many links have the programs at their own hooks; none where there are no such hooks, or they are not to be used.
     pub(super) fn own_hooks(&mut self) -> Option<u64> {
-        let at_hooks = self.kernel.at_own_hooks()?;
-        self.settings.own_hooks.then_some(at_hooks.len() as u64)
+        self.kernel.count_at_hooks().filter(|links| self.settings.own_hooks || *links > 0)
     }
 }

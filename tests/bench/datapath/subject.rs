@@ -77,7 +77,7 @@ impl Subject {
             return true;
         }
         let policy = self.lab.status().policy.expect("eBPF programs run on this kernel");
-        policy.own_hooks.is_none_or(|links| links == 2)
+        policy.own_hooks.is_none_or(|links| links >= 2)
     }
 
     pub(super) fn name(&self) -> String {

@@ -85,6 +85,11 @@ fn info() -> u32 {
     (PRIORITY + 1) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be())
 }
 
+/// Whether a filter, or the entry that stands for a whole priority, is where these filters are, from RTM_NEWTFILTER.
+pub(super) fn is_at_our_priority(payload: &[u8]) -> bool {
+    payload.get(16..20).and_then(number) == Some(info())
+}
+
 /// A slot and the interface that its packets are led to, from RTM_NEWTFILTER; none where it is another filter.
 fn pacer(payload: &[u8]) -> Option<(u32, u32)> {
     let find = |bytes, wanted: u16| attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);

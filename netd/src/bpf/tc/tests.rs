@@ -43,6 +43,19 @@ fn a_priority_without_a_program_and_other_classifiers_are_no_filters() {
 }
 
 #[test]
+fn a_filter_is_a_strangers_unless_it_has_our_name_or_leads_to_a_pacer() {
+    let named = |kind: &str, name: &str, info| {
+        let message = Message::new(0, 0, &[]).text(TCA_KIND, kind).nest(TCA_OPTIONS, |options| options.text(TCA_BPF_NAME, name));
+        is_strangers(&payload(&message, &tcmsg(-1, 1, 7, info)))
+    };
+    assert!(!named("bpf", "netd:1", info()) && !named("bpf", "netd:0", 0), "also where an older netd put it");
+    assert!(named("bpf", "cilium", info()) && named("bpf", "", 10 << 16) && named("flower", "netd:1", info()));
+    assert!(!named("flower", "", info() + (1 << 16)), "a pacer's");
+    let priority = Message::new(0, 0, &[]).text(TCA_KIND, "bpf");
+    assert!(!is_strangers(&payload(&priority, &tcmsg(-1, 0, 7, info()))), "no filter at all");
+}
+
+#[test]
 fn blocks_are_shown_as_tc_takes_them() {
     let blocks = Blocks { from_container: FIRST_BLOCK, to_container: FIRST_BLOCK + 1 };
     assert_eq!(blocks.to_string(), "ingress_block 1852047361 egress_block 1852047362");

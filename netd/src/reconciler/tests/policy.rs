@@ -17,6 +17,8 @@ use netd_core::{
     },
 };
 
+use crate::kernel::AtHooks;
+
 use super::{FakeKernel, Reason, Reconciler, Stage, assert_nothing_to_do, json};
 
 /// The maps hold what the book says, of every attachment and nobody else.
@@ -190,34 +192,33 @@ fn the_default_is_taken_from_the_settings_and_by_a_reload() {
 fn a_link_that_carries_much_gets_its_own_hooks_and_a_reload_takes_them_away() {
     let stage = Stage::new();
     let mut daemon = policed(&stage);
-    let at_own_hooks = || stage.kernel.world().at_own_hooks.clone();
+    let at_own_hooks = || stage.kernel.world().at_own_hooks.clone().map(|hooks| hooks.at);
     let carries = |slot, packets| {
         stage.kernel.world().packets.insert(slot, packets);
     };
     daemon.ask(&container("other")).unwrap();
-    let (web, other) = (slot(&daemon, "db"), slot(&daemon, "other"));
-    let look = |daemon: &mut Reconciler<FakeKernel>| {
-        // Half a second at least lies between two looks.
-        daemon.started -= Duration::from_secs(1);
-        daemon.look_for_busy();
-    };
-    [web, other].into_iter().for_each(|slot| carries(slot, 0));
-    look(&mut daemon);
-    carries(web, 1_000_000);
-    look(&mut daemon);
+    let (db, other) = (slot(&daemon, "db"), slot(&daemon, "other"));
+    [db, other].into_iter().for_each(|slot| carries(slot, 0));
+    let look = |daemon: &mut Reconciler<FakeKernel>, second| daemon.look_for_busy(Duration::from_secs(second));
+    look(&mut daemon, 1);
+    carries(db, 1_000_000);
+    look(&mut daemon, 2);
     assert_eq!(at_own_hooks(), None, "this kernel's links have none");
-    stage.kernel.world().at_own_hooks = Some([].into());
-    look(&mut daemon);
+    stage.kernel.world().at_own_hooks = Some(AtHooks { barred: [other].into(), ..AtHooks::default() });
+    look(&mut daemon, 3);
     assert_eq!(at_own_hooks(), Some([].into()), "until the second look nobody can tell");
-    carries(web, 2_000_000);
-    carries(other, 100);
-    look(&mut daemon);
-    assert_eq!(at_own_hooks(), Some([web].into()));
+    [db, other].into_iter().for_each(|slot| carries(slot, 2_000_000));
+    look(&mut daemon, 4);
+    [db, other].into_iter().for_each(|slot| carries(slot, 3_000_000));
+    look(&mut daemon, 5);
+    assert_eq!(at_own_hooks(), Some([db].into()), "the other one may not leave the blocks");
     let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
     assert_eq!(status.policy.unwrap().own_hooks, Some(1));
     assert_nothing_to_do(&mut daemon);
     daemon.settings.own_hooks = false;
-    daemon.look_for_busy();
+    let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
+    assert_eq!(status.policy.unwrap().own_hooks, Some(1), "until they are taken away");
+    daemon.look_for_busy_in_time();
     assert_eq!(at_own_hooks(), Some([].into()));
     let Ok(Reply::Status(status)) = daemon.ask(&Request::Status) else { panic!("no status") };
     assert_eq!(status.policy.unwrap().own_hooks, None, "it is off");

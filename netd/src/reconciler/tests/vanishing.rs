@@ -20,7 +20,7 @@ use super::{
     cni::{add, inline, key, netns},
 };
 use crate::{
-    kernel::{ApplyError, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables},
+    kernel::{ApplyError, AtHooks, Health, Holder, Kernel, KernelError, Look, ObserveError, Tables},
     reconciler::{Caller, Queue, Reconciler, Settings},
     store::{Store, database::Disks},
 };
@@ -54,7 +54,10 @@ impl Kernel for Vanishing {
     fn stranger(&mut self, ports: &[Reservation], caller: i32, is_stranger: &dyn Fn(&Holder) -> bool) -> Option<(Reservation, Holder)> {
         self.0.stranger(ports, caller, is_stranger)
     }
-    fn at_own_hooks(&mut self) -> Option<BTreeSet<u32>> {
+    fn count_at_hooks(&mut self) -> Option<u64> {
+        self.0.count_at_hooks()
+    }
+    fn at_own_hooks(&mut self) -> Option<AtHooks> {
         self.0.at_own_hooks()
     }
     fn counters(&mut self, slot: u32) -> Option<Counters> {
