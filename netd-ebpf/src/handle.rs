@@ -112,11 +112,7 @@ fn closely(ctx: &TcContext, work: &mut Work, direction: Direction, counted: Coun
         _ => Why::Forward.number(),
     };
     count_number(attachment.slot, direction, number, counted);
-    Outcome::Says {
-        why: Said::new(number, NO_RULE).done(),
-        pacer: pacer(attachment, direction),
-        is_last: attachment.is_last(),
-    }
+    Outcome::Says { why: Said::new(number, NO_RULE).done(), pacer: pacer(attachment, direction), is_last: attachment.is_last() }
 }
 
 /// The packet goes on.
