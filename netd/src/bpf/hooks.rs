@@ -87,17 +87,17 @@ impl Hooks {
         self.at.remove(&ifindex);
     }
 
-    /// The same of a link that is to be known no more, or by another number, where it has them.
+    /// Takes the programs from a link that is to be known no more, or by another number, where it has them.
     pub(crate) fn release(&mut self, ifindex: u32, programs: &[Program; 2]) -> Result<(), BpfError> {
         if self.at.contains(&ifindex) { self.detach(ifindex, programs) } else { Ok(()) }
     }
 
-    /// The same of a link that was not known, and may run programs of former maps.
+    /// Takes them from a link that was not known, and may run programs of former maps.
     pub(crate) fn expel(&mut self, ifindex: u32, programs: &[Program; 2]) -> Result<(), BpfError> {
         if self.may_be_forgotten { self.detach(ifindex, programs) } else { self.release(ifindex, programs) }
     }
 
-    /// The same of all links.
+    /// Takes them from all links.
     pub(crate) fn detach_all(&mut self, programs: &[Program; 2]) -> Result<(), BpfError> {
         self.at.clone().into_iter().try_for_each(|ifindex| self.detach(ifindex, programs))
     }

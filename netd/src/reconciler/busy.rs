@@ -10,7 +10,7 @@ use super::Reconciler;
 use crate::kernel::Kernel;
 
 impl<K: Kernel> Reconciler<K> {
-    /// The same where it is time: nearly as often as everything is looked at, so that it is time then.
+    /// [`Self::look_for_busy`] where it is time: nearly as often as everything is looked at, so that it is time then.
     pub(super) fn look_for_busy_in_time(&mut self) {
         let now = self.started.elapsed();
         if now >= self.busy_due {
