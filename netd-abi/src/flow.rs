@@ -32,6 +32,22 @@ impl FlowKey {
         a == f && b == g && c == h && d == i && e == j
     }
 
+    /// A key of its words, as they stand in memory. Who builds one so reads it back at once: a word that was written in parts waits for each of them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words(words: [u64; 5]) -> Self {
+        // SAFETY: forty bytes either way (asserted below), and a key's fields are bytes and numbers, which any bits are.
+        unsafe { core::mem::transmute(words) }
+    }
+
+    /// The first word: attachment, protocol and ports.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.words()[0]
+    }
+
+    #[inline(always)]
     const fn words(&self) -> [u64; 5] {
         // SAFETY: a key has forty bytes without padding (asserted below), and every bit pattern is a number.
         unsafe { core::mem::transmute(*self) }

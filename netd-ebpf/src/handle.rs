@@ -18,7 +18,7 @@ use netd_ebpf::verdict::Outcome;
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, Found, is_for_another};
+use crate::track::{self, GoesOn, Passing, is_for_another};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short, table};
 
@@ -42,33 +42,57 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     let Some(plain) = plain::read(&Linear::within(ctx), end, direction, &mut work.seen.key) else {
         return closely(ctx, work, direction, counted);
     };
-    let seen = &mut work.seen;
-    seen.is(ctx, direction, counted);
-    let found = track::find(&seen.key, seen, plain.flags, direction);
-    if let Found::GoesOn(flow, said) = found {
-        count(end.slot, direction, counted, said);
-        if !is_short(direction, seen.config) || flow.neighbour == NO_NEIGHBOUR {
+    let config = maps::config();
+    let packet = Passing { now: work.seen.ticks(), counted, epoch: config.epoch, flags: plain.flags };
+    let goes = if let Some(goes) = track::near(&work.seen.key, &work.nearby, &packet, direction) {
+        if !is_short(direction, config) {
+            count(end.slot, direction, counted, goes.said);
             return goes_on(end, direction);
         }
-        if flow.neighbour != 0 {
-            let (mac, rest_of_mac) = plain.destination_mac;
-            let ways = short::known_way(ctx.skb.skb, flow.neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
-            if ways != short::THE_LONG_WAY {
-                return Outcome::Done(ways);
-            }
-        }
+        work.seen.is(ctx, direction, counted, config);
+        goes
+    } else {
+        work.seen.is(ctx, direction, counted, config);
         fill(plain, work, direction);
-        return short_or_long(ctx, end);
+        let said = Said::from_raw(track::find_known());
+        if said == Said::NOTHING {
+            return done(ctx, end, work, direction, Said::from_raw(track::begins()));
+        }
+        if said == Said::MORE_TO_DO {
+            return done(ctx, end, work, direction, Said::from_raw(track::look_closer()));
+        }
+        GoesOn { neighbour: work.seen.neighbour, said }
+    };
+    count(end.slot, direction, counted, goes.said);
+    if !is_short(direction, config) || goes.neighbour == NO_NEIGHBOUR {
+        return goes_on(end, direction);
     }
-    fill(plain, work, direction);
-    let said = if matches!(found, Found::Nothing) { track::begins() } else { track::look_closer() };
-    done(ctx, end, work, direction, Said::from_raw(said))
+    shortly(ctx, end, work, plain, goes.neighbour)
 }
 
 /// Whether the short way may be taken at all.
 #[inline(always)]
 fn is_short(direction: Direction, config: Config) -> bool {
     matches!(direction, Direction::FromContainer) && config.flags & config::FAST_PATH != 0
+}
+
+/// The next packet of a flow of which it may be known where the short way leads.
+#[inline(always)]
+fn shortly(ctx: &TcContext, end: &End, work: &mut Work, plain: Plain, neighbour: u32) -> Outcome {
+    let mut ways = short::THE_LONG_WAY;
+    if neighbour != 0 {
+        let (mac, rest_of_mac) = plain.destination_mac;
+        ways = short::known_way(ctx.skb.skb, neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
+    }
+    if ways == short::THE_LONG_WAY {
+        fill(plain, work, Direction::FromContainer);
+        return short_or_long(ctx, end);
+    }
+    if ways == short::TO_BE_FOUND {
+        fill(plain, work, Direction::ToContainer);
+        return as_received(ctx, end);
+    }
+    Outcome::Done(ways)
 }
 
 /// What is known of a plain packet besides its flow's key, for who finds it in [`Work`].
@@ -96,7 +120,8 @@ fn closely(ctx: &TcContext, work: &mut Work, direction: Direction, counted: Coun
     if matches!(work.frame.inside, Inside::Ip) {
         let (packet, seen) = (&work.frame.packet, &mut work.seen);
         seen.key = key(attachment.slot, packet, direction);
-        seen.is(ctx, direction, counted);
+        seen.ticks();
+        seen.is(ctx, direction, counted, maps::config());
         if refused != NOT_REFUSED {
             let said = Said::new(refused, NO_RULE);
             let _ = denied(ctx.skb.skb, said.raw());
@@ -218,13 +243,17 @@ fn done(ctx: &TcContext, end: &End, work: &mut Work, direction: Direction, said:
 /// A packet that goes on: by the short way where that leads to its receiver, whose policy lets it in.
 #[inline(always)]
 fn short_or_long(ctx: &TcContext, end: &End) -> Outcome {
-    if short::leads() != 0 && !read::is_tagged(ctx) {
-        let said = track::track();
-        if said.passes()
-            && let Some(ways) = short::send(ctx, said)
-        {
-            return Outcome::Done(ways);
-        }
+    if short::leads() != 0 && !read::is_tagged(ctx) { as_received(ctx, end) } else { goes_on(end, Direction::FromContainer) }
+}
+
+/// A packet whose receiver is in the sender's place in [`Work`].
+#[inline(always)]
+fn as_received(ctx: &TcContext, end: &End) -> Outcome {
+    let said = track::track();
+    if said.passes()
+        && let Some(ways) = short::send(ctx, said)
+    {
+        return Outcome::Done(ways);
     }
     goes_on(end, Direction::FromContainer)
 }

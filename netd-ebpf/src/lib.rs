@@ -9,6 +9,7 @@ pub mod answer;
 pub mod count;
 pub mod flow;
 pub mod guard;
+pub mod near;
 pub mod packet;
 pub mod plain;
 pub mod recent;

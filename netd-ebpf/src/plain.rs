@@ -6,7 +6,7 @@ use netd_abi::attachment::{End, flag};
 use netd_abi::flow::FlowKey;
 
 use crate::guard;
-use crate::packet::{Address, Bytes, Header, Packet, bytes, is_v4, protocol, v4, words};
+use crate::packet::{Address, Bytes, Header, Packet, is_v4, protocol, v4, words};
 
 /// Where the headers of such a packet begin: behind Ethernet, and behind IPv4 without options or IPv6.
 const IP: u32 = 14;
@@ -42,13 +42,19 @@ struct Ends {
 pub fn read(frame: &impl Bytes, end: &End, direction: Direction, key: &mut FlowKey) -> Option<Plain> {
     let head = frame.block::<{ BEHIND_V4 + UDP }>()?;
     let kind = head.u16(12)?;
-    let ends = if kind == 0x0800 {
-        v4_ends(frame, &head)?
+    // Each by itself to the end: what is known of one kind is decided when the program is compiled.
+    if kind == 0x0800 {
+        keyed(&head, v4_ends(frame, &head)?, end, direction, key)
     } else if kind == 0x86dd {
-        v6_ends(frame)?
+        keyed(&head, v6_ends(frame)?, end, direction, key)
     } else {
-        return None;
-    };
+        None
+    }
+}
+
+/// Writes the key of an attachment's packet, if the guard need not look at it closely.
+#[inline(always)]
+fn keyed(head: &impl Header, ends: Ends, end: &End, direction: Direction, key: &mut FlowKey) -> Option<Plain> {
     if matches!(direction, Direction::FromContainer) && end.flags & (flag::GUARD_MAC | flag::GUARD_IP) != 0 {
         let source_mac = (head.u16(6)?.to_be(), head.word(8)?);
         let is_service = ends.protocol == protocol::UDP && guard::is_of_clients(u16::from_be_bytes(ends.ports.1));
@@ -56,14 +62,32 @@ pub fn read(frame: &impl Bytes, end: &End, direction: Direction, key: &mut FlowK
             return None;
         }
     }
-    let (source, destination) = (bytes(ends.source), bytes(ends.destination));
     let (local, remote, local_port, remote_port) = match direction {
-        Direction::FromContainer => (source, destination, ends.ports.0, ends.ports.1),
-        Direction::ToContainer => (destination, source, ends.ports.1, ends.ports.0),
+        Direction::FromContainer => (ends.source, ends.destination, ends.ports.0, ends.ports.1),
+        Direction::ToContainer => (ends.destination, ends.source, ends.ports.1, ends.ports.0),
     };
-    *key = FlowKey { slot: end.slot as u16, protocol: ends.protocol, padding: 0, local_port, remote_port, local, remote };
+    *key = FlowKey::of_words([
+        first(end.slot as u16, ends.protocol, local_port, remote_port),
+        pair(local[0], local[1]),
+        pair(local[2], local[3]),
+        pair(remote[0], remote[1]),
+        pair(remote[2], remote[3]),
+    ]);
     let destination_mac = (head.u16(0)?.to_be(), head.word(2)?);
     Some(Plain { flags: ends.flags, destination_mac, transport_at: ends.transport_at })
+}
+
+/// The first word of a key.
+#[inline(always)]
+const fn first(slot: u16, protocol: u8, local_port: [u8; 2], remote_port: [u8; 2]) -> u64 {
+    let ([a, b], [c, d], [e, f]) = (slot.to_ne_bytes(), local_port, remote_port);
+    u64::from_ne_bytes([a, b, protocol, 0, c, d, e, f])
+}
+
+/// Two words of an address, as they stand, in one.
+#[inline(always)]
+const fn pair(one: u32, other: u32) -> u64 {
+    if cfg!(target_endian = "big") { (one as u64) << 32 | other as u64 } else { one as u64 | (other as u64) << 32 }
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use netd_ebpf::packet::{Address, Cut, bytes, words};
 use netd_ebpf::said::Said;
 
 use crate::handle::count;
-use crate::track::{Found, find};
+use crate::track::{GoesOn, near};
 use crate::work::Work;
 use crate::{maps, read, table};
 
@@ -22,6 +22,8 @@ const PACKET_HOST: u32 = 0;
 
 /// In place of the kernel's word for a packet that is on its way: it is not.
 pub(crate) const THE_LONG_WAY: i32 = -1;
+/// The same: its receiver is in the sender's place in [`Work`], and what is known of it there is to be found.
+pub(crate) const TO_BE_FOUND: i32 = -2;
 
 /// Looks for the packet's receiver, and puts it in the sender's place in [`Work`]: from now on that is about the packet as it gets it. 0 where the packet
 /// has to go the long way.
@@ -67,7 +69,7 @@ pub(crate) fn send(ctx: &TcContext, said: Said) -> Option<i32> {
 }
 
 /// The same for a plain packet with these TCP flags, to this hardware address, of a flow that knows its neighbour, where that only has to count it.
-/// [`THE_LONG_WAY`] where there is more to do.
+/// [`THE_LONG_WAY`] where the neighbour is not there any more, or cannot be asked; [`TO_BE_FOUND`] where there is more to do.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn known_way(skb: *mut __sk_buff, neighbour: u32, mac: u32, rest_of_mac: u32, flags: u32) -> i32 {
@@ -76,7 +78,7 @@ pub(crate) extern "C" fn known_way(skb: *mut __sk_buff, neighbour: u32, mac: u32
 
 #[inline(always)]
 fn go_known_way(ctx: &TcContext, neighbour: u32, mac: (u16, u32), flags: u8) -> Option<i32> {
-    let Work { seen, other, .. } = maps::work()?;
+    let Work { seen, other, nearby, .. } = maps::work()?;
     let from = maps::end(seen.ifindex)?;
     let to = maps::end(neighbour)?;
     let key = &seen.key;
@@ -93,7 +95,12 @@ fn go_known_way(ctx: &TcContext, neighbour: u32, mac: (u16, u32), flags: u8) -> 
         remote_port: key.local_port,
         ..*key
     };
-    let Found::GoesOn(_, said) = find(other, seen, flags, Direction::ToContainer) else { return None };
+    let Some(GoesOn { said, .. }) = near(other, nearby, &seen.passing(flags), Direction::ToContainer) else {
+        seen.key = *other;
+        seen.goes(Direction::ToContainer);
+        seen.ifindex = neighbour;
+        return Some(TO_BE_FOUND);
+    };
     let ways = redirect(ctx.skb.skb, neighbour)?;
     count(to.slot, Direction::ToContainer, seen.counted, said);
     Some(ways)

@@ -6,6 +6,7 @@ use netd_abi::Happened;
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::policy::RuleValue;
 use netd_abi::table::{ARE_SPILLED, Entry, MOST_CONFIRMED, Mark, Place, Room, WAYS, greediest, places, room};
+use netd_ebpf::near::{Near, Nearby};
 use netd_ebpf::said::Said;
 
 use crate::maps;
@@ -20,17 +21,26 @@ pub(crate) struct Known {
     pub(crate) mark: Mark,
     /// Where the mark is.
     word: *mut u64,
-    bucket: u32,
+    /// Its place in map `FLOWS`.
+    at: u32,
+    /// Its mark's check.
+    check: u32,
 }
 
 impl Known {
     /// None: its parts are set, as the verifier wants them to be wherever the compiler carries them.
-    pub(crate) const NONE: Self = Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), bucket: 0 };
+    pub(crate) const NONE: Self = Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), at: 0, check: 0 };
 
     /// What was said of it.
     #[inline(always)]
     pub(crate) fn said(&self) -> Said {
         Said::by(RuleValue { rule: self.mark.rule(), verdict: u32::from(self.mark.verdict()) })
+    }
+
+    /// Notes that this CPU found it. (Not where it begins: another CPU may begin it at the same moment, and both are to find one and the same.)
+    #[inline(always)]
+    pub(crate) fn is_near(&self, key: &FlowKey, nearby: &mut Nearby) {
+        nearby.note(key, self.at, self.check);
     }
 
     /// Marks it so from now on.
@@ -50,7 +60,7 @@ impl Known {
     /// Marks it so from now on, and no new flow takes its place any more. False where the bucket has enough of such.
     #[inline(always)]
     pub(crate) fn confirm(&self, mark: Mark) -> bool {
-        let confirms = takes_one_more(self.bucket);
+        let confirms = takes_one_more(self.at / WAYS);
         if confirms {
             self.write(mark.confirmed());
         }
@@ -108,13 +118,33 @@ pub(crate) fn find(key: &FlowKey) -> Option<Known> {
     }
     // SAFETY: a bucket has so many words.
     let word = unsafe { words.add((chosen & (WAYS - 1)) as usize) };
-    flow.map(|flow| Known { flow, mark, word, bucket: place.bucket })
+    flow.map(|flow| Known { flow, mark, word, at: place.bucket * WAYS + (chosen & (WAYS - 1)), check: place.check })
+}
+
+/// The flow of this key, where this CPU found it lately.
+#[inline(always)]
+pub(crate) fn find_near(key: &FlowKey, nearby: &Nearby) -> Option<Known> {
+    let Near { at, check, .. } = nearby.of(key)?;
+    let words = words_at(at / WAYS)?;
+    // SAFETY: a bucket has so many words.
+    let word = unsafe { words.add((at & (WAYS - 1)) as usize) };
+    // SAFETY: as above; it is read at once.
+    let mark = Mark(unsafe { word.read_volatile() });
+    if !mark.is_at(Place { bucket: 0, check }) {
+        return None;
+    }
+    flow_of(key, at).map(|flow| Known { flow, mark, word, at, check })
 }
 
 /// The flow at a place, if it has this key.
 #[inline(always)]
 fn flow_at(key: &FlowKey, place: Place, way: u32) -> Option<*mut Flow> {
-    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + (way & (WAYS - 1)))?;
+    flow_of(key, place.bucket * WAYS + (way & (WAYS - 1)))
+}
+
+#[inline(always)]
+fn flow_of(key: &FlowKey, at: u32) -> Option<*mut Flow> {
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(at)?;
     // SAFETY: an array's element is always there.
     unsafe { (*entry).key.is(key).then_some(&raw mut (*entry).flow) }
 }

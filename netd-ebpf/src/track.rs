@@ -6,9 +6,10 @@ use core::ptr;
 use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
 use netd_abi::table::Mark;
-use netd_abi::{Direction, Happened, Why};
+use netd_abi::{Counters, Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener};
 use netd_ebpf::guard;
+use netd_ebpf::near::Nearby;
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
@@ -17,32 +18,66 @@ use crate::table::{self, Known};
 use crate::work::{Seen, Work};
 use crate::{emit, maps};
 
-/// What is known of a packet's flow.
+/// What a flow notes of a packet.
 #[derive(Clone, Copy)]
-pub(crate) enum Found {
-    /// It is known and goes on, as was said of it.
-    GoesOn(&'static Flow, Said),
-    /// It is known, and there is more to see to.
-    Known,
-    /// Nothing.
-    Nothing,
+pub(crate) struct Passing {
+    /// When it comes.
+    pub(crate) now: u64,
+    /// How much it counts.
+    pub(crate) counted: Counters,
+    /// What holds now: flows of another epoch are judged again.
+    pub(crate) epoch: u32,
+    /// Its TCP flags; 0 of other protocols.
+    pub(crate) flags: u8,
 }
 
-/// Looks for a packet's flow, and notes one more packet of it where that is all there is to do.
+/// What is known of a flow that goes on.
+#[derive(Clone, Copy)]
+pub(crate) struct GoesOn {
+    /// As in [`Flow::neighbour`].
+    pub(crate) neighbour: u32,
+    /// What was said of it.
+    pub(crate) said: Said,
+}
+
+/// Notes one more packet of a flow that this CPU found lately, where that is all there is to do. None where it has to be looked for, or looked at.
 #[inline(always)]
-pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) -> Found {
-    if let Some(known) = table::find(key) {
-        // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing, and of
-        // its flags the worst is that a SYN is judged once more, or goes on as the mark says.
+pub(crate) fn near(key: &FlowKey, nearby: &Nearby, packet: &Passing, direction: Direction) -> Option<GoesOn> {
+    let known = table::find_near(key, nearby)?;
+    // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing, and of
+    // its flags the worst is that a SYN is judged once more, or goes on as the mark says.
+    let flow = unsafe { &mut *known.flow };
+    let said = known.said();
+    let Known { mark, .. } = known;
+    let is_judged = mark.is_of(packet.epoch) && flow.epoch == packet.epoch;
+    let is_settled = mark.is_confirmed() || !is_reply(mark, direction) && mark.seen(packet.now) == mark;
+    if !is_judged || !is_settled || begins_anew(mark.opener(), flow.flags, packet.flags, direction) || !said.passes() {
+        return None;
+    }
+    add(flow, direction.number() as usize & 1, packet);
+    Some(GoesOn { neighbour: flow.neighbour, said })
+}
+
+/// Whether it goes the other way than the first one did.
+#[inline(always)]
+fn is_reply(mark: Mark, direction: Direction) -> bool {
+    u32::from(mark.opener() & opener::DIRECTION) != direction.number()
+}
+
+/// The same of a flow wherever it is.
+#[inline(always)]
+fn find(key: &FlowKey, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
+    let (flow, said) = if let Some(known) = table::find(key) {
+        // SAFETY: as above.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
-        let is_judged = known.mark.is_of(seen.config.epoch) && flow.epoch == seen.config.epoch;
-        if !is_judged || begins_anew(known.mark.opener(), flow.flags, flags, direction) || !said.passes() {
+        let is_judged = known.mark.is_of(packet.epoch) && flow.epoch == packet.epoch;
+        if !is_judged || begins_anew(known.mark.opener(), flow.flags, packet.flags, direction) || !said.passes() {
             return Found::Known;
         }
         if !known.mark.is_confirmed() {
-            let mark = known.mark.seen(seen.now);
-            if u32::from(mark.opener() & opener::DIRECTION) != direction.number() {
+            let mark = known.mark.seen(packet.now);
+            if is_reply(mark, direction) {
                 if !known.confirm(mark) {
                     return Found::Known;
                 }
@@ -50,18 +85,31 @@ pub(crate) fn find(key: &FlowKey, seen: &Seen, flags: u8, direction: Direction) 
                 known.write(mark);
             }
         }
-        add(flow, direction.number() as usize & 1, seen, flags);
-        return Found::GoesOn(flow, said);
-    }
-    let Some(flow) = table::spilled(key) else { return Found::Nothing };
-    // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
-    let flow = unsafe { &mut *flow };
-    let said = said_of(flow);
-    if flow.epoch != seen.config.epoch || begins_anew(flow.opener, flow.flags, flags, direction) || !said.passes() {
-        return Found::Known;
-    }
-    add(flow, direction.number() as usize & 1, seen, flags);
-    Found::GoesOn(flow, said)
+        known.is_near(key, nearby);
+        (flow, said)
+    } else {
+        let Some(flow) = table::spilled(key) else { return Found::Nothing };
+        // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
+        let flow = unsafe { &mut *flow };
+        let said = said_of(flow);
+        if flow.epoch != packet.epoch || begins_anew(flow.opener, flow.flags, packet.flags, direction) || !said.passes() {
+            return Found::Known;
+        }
+        (flow, said)
+    };
+    add(flow, direction.number() as usize & 1, packet);
+    Found::GoesOn(GoesOn { neighbour: flow.neighbour, said })
+}
+
+/// What is known of a packet's flow.
+#[derive(Clone, Copy)]
+enum Found {
+    /// It is known and goes on, as was said of it.
+    GoesOn(GoesOn),
+    /// It is known, and there is more to see to.
+    Known,
+    /// Nothing.
+    Nothing,
 }
 
 /// What is said of the packet that is in [`Work`], and by which rule; a known flow goes on, a new one begins where it may. (Not one function of the object
@@ -78,13 +126,18 @@ pub(crate) fn track() -> Said {
     }
 }
 
-/// The same of a known flow that goes on; [`Said::NOTHING`] where it is not known, [`Said::MORE_TO_DO`] where there is. A [`Said`].
+/// The same of a known flow that goes on, whose neighbour is in [`Work`] then; [`Said::NOTHING`] where it is not known, [`Said::MORE_TO_DO`] where there is. A
+/// [`Said`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_known() -> u64 {
-    let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    let said = match find(&seen.key, seen, frame.packet.flags, seen.direction()) {
-        Found::GoesOn(_, said) => said,
+pub(crate) extern "C" fn find_known() -> u64 {
+    let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let packet = seen.passing(frame.packet.flags);
+    let said = match find(&seen.key, nearby, &packet, seen.direction()) {
+        Found::GoesOn(GoesOn { neighbour, said }) => {
+            seen.neighbour = neighbour;
+            said
+        }
         Found::Known => Said::MORE_TO_DO,
         Found::Nothing => Said::NOTHING,
     };
@@ -99,10 +152,10 @@ fn said_of(flow: &Flow) -> Said {
 
 /// One more packet of a flow.
 #[inline(always)]
-fn add(flow: &mut Flow, way: usize, seen: &Seen, flags: u8) {
-    flow.last_ns = seen.now;
-    flow.counters[way] = flow.counters[way].plus(seen.counted);
-    flow.flags[way] |= flags;
+fn add(flow: &mut Flow, way: usize, packet: &Passing) {
+    flow.last_ns = packet.now;
+    flow.counters[way] = flow.counters[way].plus(packet.counted);
+    flow.flags[way] |= packet.flags;
 }
 
 /// A reply was seen, and the flow's bucket has enough of such: it goes beside the table, where no flood evicts it either.
@@ -219,7 +272,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
     }
     let said = said_of(flow);
     if said.passes() {
-        add(flow, seen.place(), seen, packet.flags);
+        add(flow, seen.place(), &seen.passing(packet.flags));
     } else {
         // What it still sends is counted as denied.
         flow.last_ns = seen.now;

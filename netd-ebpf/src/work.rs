@@ -7,9 +7,11 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use aya_ebpf::programs::TcContext;
 use netd_abi::flow::{Config, Flow, FlowKey, Judged, JudgedKey};
 use netd_abi::{Counters, Direction};
+use netd_ebpf::near::Nearby;
 use netd_ebpf::packet::Frame;
 
-use crate::{maps, read};
+use crate::read;
+use crate::track::Passing;
 
 /// One packet's work.
 pub(crate) struct Work {
@@ -23,6 +25,8 @@ pub(crate) struct Work {
     pub(crate) judged: (JudgedKey, Judged),
     /// A new flow, before it is put into its map.
     pub(crate) flow: Flow,
+    /// Flows that this CPU found lately.
+    pub(crate) nearby: Nearby,
 }
 
 /// A packet as part of a flow.
@@ -47,25 +51,26 @@ pub(crate) struct Seen {
     pub(crate) from_host: bool,
     /// What policy is asked about: which way the flow's first packet went, as above.
     asked: u32,
+    /// The flow's [`Flow::neighbour`], where it was known.
+    pub(crate) neighbour: u32,
     /// Bits of [`netd_ebpf::flow::opener`], without the direction; policy may add to them.
     pub(crate) opener: u8,
 }
 
 impl Seen {
-    /// Sets all but the key and what is asked.
+    /// Sets all but the key, the time and what is asked.
     #[inline(always)]
-    pub(crate) fn is(&mut self, ctx: &TcContext, direction: Direction, counted: Counters) {
+    pub(crate) fn is(&mut self, ctx: &TcContext, direction: Direction, counted: Counters, config: Config) {
         self.ifindex = read::ifindex(ctx);
         self.counted = counted;
-        self.ticks();
-        self.config = maps::config();
+        self.config = config;
         self.goes(direction);
         self.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0 && read::has_socket(ctx);
     }
 
-    /// Brings the time up to date. It goes on with the kernel's ticks, whose number costs one load; asking for it costs as much as looking up a flow.
+    /// Brings the time up to date, and gives it. It goes on with the kernel's ticks, whose number costs one load; asking for it costs as much as looking up a flow.
     #[inline(always)]
-    fn ticks(&mut self) {
+    pub(crate) fn ticks(&mut self) -> u64 {
         // SAFETY: the helper takes nothing and gives a number.
         let tick = unsafe { bpf_jiffies64() };
         if self.tick != tick {
@@ -73,6 +78,13 @@ impl Seen {
             // SAFETY: as above.
             self.now = unsafe { bpf_ktime_get_coarse_ns() };
         }
+        self.now
+    }
+
+    /// What its flow notes of it.
+    #[inline(always)]
+    pub(crate) fn passing(&self, flags: u8) -> Passing {
+        Passing { now: self.now, counted: self.counted, epoch: self.config.epoch, flags }
     }
 
     /// Which way it goes, seen from the attachment.
