@@ -1,11 +1,16 @@
-//! Where a CPU found flows lately: packets come in trains, and one of a flow that was found a moment ago is there without a search. Never says what is known of
-//! a flow, nor whether it is still there: its mark and its key do.
+//! Where a CPU found flows and neighbours lately: packets come in trains, and what was found a moment ago is there without a search. Never says what is known of
+//! it, nor whether it is still there: a flow's mark and key do, and a neighbour's address.
 
 use netd_abi::flow::FlowKey;
+
+use crate::packet::Address;
 
 /// Flows that a CPU remembers: as many as leave room in its own cache. Of those that share a place the last one is remembered.
 pub const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 7;
+/// Neighbours that it remembers.
+pub const NEIGHBOURS: usize = 1 << NEIGHBOUR_BITS;
+const NEIGHBOUR_BITS: u32 = 4;
 /// Two to the 64, divided by the golden ratio: multiplied with it, numbers that differ a little differ in their highest bits (Knuth, TAOCP 3, 6.4).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -21,23 +26,40 @@ pub struct Near {
     pub check: u32,
 }
 
-/// Flows found lately.
-#[repr(transparent)]
-pub struct Nearby([Near; PLACES]);
+/// What was found lately.
+#[repr(C)]
+pub struct Nearby {
+    flows: [Near; PLACES],
+    /// Indexes of their host ends, by their addresses.
+    neighbours: [u32; NEIGHBOURS],
+}
 
 impl Nearby {
     /// Where a flow may be: one with the same ports was found there.
     #[inline(always)]
     #[must_use]
     pub fn of(&self, key: &FlowKey) -> Option<Near> {
-        let near = self.0[place(key)];
+        let near = self.flows[place(key)];
         (near.first == key.first()).then_some(near)
     }
 
     /// A flow was found.
     #[inline(always)]
     pub fn note(&mut self, key: &FlowKey, at: u32, check: u32) {
-        self.0[place(key)] = Near { first: key.first(), at, check };
+        self.flows[place(key)] = Near { first: key.first(), at, check };
+    }
+
+    /// The host end at which this address may be, or another one, or zero.
+    #[inline(always)]
+    #[must_use]
+    pub fn neighbour(&self, address: &Address) -> u32 {
+        self.neighbours[neighbour_place(address)]
+    }
+
+    /// Whose address it is.
+    #[inline(always)]
+    pub fn note_neighbour(&mut self, address: &Address, ifindex: u32) {
+        self.neighbours[neighbour_place(address)] = ifindex;
     }
 }
 
@@ -46,17 +68,40 @@ fn place(key: &FlowKey) -> usize {
     (key.first().wrapping_mul(SPREAD) >> (64 - PLACE_BITS)) as usize
 }
 
+/// By the end of the address: neighbours differ there.
+#[inline(always)]
+fn neighbour_place(address: &Address) -> usize {
+    (u64::from(address[3]).wrapping_mul(SPREAD) >> (64 - NEIGHBOUR_BITS)) as usize
+}
+
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
+    use crate::packet::v4;
 
     fn key(slot: u16, local_port: u16) -> FlowKey {
         FlowKey { slot, protocol: 6, local_port: local_port.to_be_bytes(), remote_port: [0, 80], ..FlowKey::default() }
     }
 
+    fn nobody() -> Nearby {
+        Nearby { flows: [Near::default(); PLACES], neighbours: [0; NEIGHBOURS] }
+    }
+
+    #[test]
+    fn neighbours_one_after_another_are_each_found_where_they_were_noted() {
+        let mut nearby = nobody();
+        let address = |last: u8| v4(u32::from_ne_bytes([10, 80, 0, last]));
+        assert_eq!(nearby.neighbour(&address(2)), 0);
+        (2..6).for_each(|last| nearby.note_neighbour(&address(last), 100 + u32::from(last)));
+        let found: Vec<u32> = (2..6).map(|last| nearby.neighbour(&address(last))).collect();
+        assert_eq!(found, [102, 103, 104, 105]);
+    }
+
     #[test]
     fn a_flow_is_found_where_it_was_noted_until_another_takes_the_place() {
-        let mut nearby = Nearby([Near::default(); PLACES]);
+        let mut nearby = nobody();
         let one = key(3, 40_000);
         assert_eq!(nearby.of(&one), None);
         nearby.note(&one, 77, 5);

@@ -9,6 +9,7 @@ use netd_abi::attachment::{End, NO_PACER, flag};
 use netd_abi::flow::{FlowKey, NO_NEIGHBOUR};
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
+use netd_ebpf::near::Nearby;
 use netd_ebpf::packet::{Address, Cut, bytes, words};
 use netd_ebpf::said::Said;
 
@@ -35,13 +36,13 @@ pub(crate) extern "C" fn leads() -> u32 {
 
 #[inline(always)]
 fn turned() -> Option<()> {
-    let Work { frame, seen, .. } = maps::work()?;
+    let Work { frame, seen, nearby, .. } = maps::work()?;
     let from = maps::end(seen.ifindex)?;
     let packet = &frame.packet;
     if frame.tags != 0 || packet.marks != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
         return None;
     }
-    let neighbour = neighbour(from, &packet.destination, frame.destination_mac);
+    let neighbour = neighbour(from, &packet.destination, frame.destination_mac, nearby);
     if let Some(known) = table::find(&seen.key) {
         // SAFETY: an array's element is always there. The next packets of the flow go by it, after a look at who is there.
         unsafe { (*known.flow).neighbour = neighbour.map_or(NO_NEIGHBOUR, |to| to.ifindex) };
@@ -55,8 +56,14 @@ fn turned() -> Option<()> {
 
 /// The container that has an address, where it is a neighbour.
 #[inline(always)]
-fn neighbour(from: &End, address: &Address, mac: (u16, u32)) -> Option<&'static End> {
-    maps::local(&bytes(*address)).and_then(maps::end).filter(|to| is_neighbour(from, to, mac))
+fn neighbour(from: &End, address: &Address, mac: (u16, u32), nearby: &mut Nearby) -> Option<&'static End> {
+    let lately = maps::end(nearby.neighbour(address)).filter(|to| is_own(to, address));
+    let to = lately.or_else(|| {
+        let ifindex = maps::local(&bytes(*address))?;
+        nearby.note_neighbour(address, ifindex);
+        maps::end(ifindex)
+    });
+    to.filter(|to| is_neighbour(from, to, mac))
 }
 
 /// Sends the packet to the receiver that [`leads`] has found, and counts it there.
