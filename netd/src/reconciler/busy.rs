@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use netd_api::names::IfName;
-use netd_core::op::Op;
+use netd_core::{busy::Moves, op::Op};
 use tracing::{info, warn};
 
 use super::Reconciler;
@@ -31,10 +31,14 @@ impl<K: Kernel> Reconciler<K> {
                 Some((*slot, counters.from.packets + counters.to.packets))
             });
             let packets = packets.collect();
-            for slot in self.busy.look(now, packets, &hooks.at) {
+            let Moves { leave, take } = self.busy.look(now, packets, &hooks.at);
+            for link in leave.iter().filter_map(|slot| links.get(slot)) {
+                self.hook(&Op::LeaveHooks(link.clone()));
+            }
+            for slot in take {
                 let done = links.get(&slot).is_none_or(|link| self.hook(&Op::TakeHooks(link.clone())));
                 if !done {
-                    self.busy.pass_over(slot);
+                    self.busy.pass_over(slot, now);
                 }
             }
         } else {
