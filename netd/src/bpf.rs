@@ -21,6 +21,7 @@ pub mod probe;
 pub(crate) mod reasons;
 pub(crate) mod revision;
 pub(crate) mod switch;
+pub(crate) mod syscall;
 pub(crate) mod table;
 pub mod tc;
 pub(crate) mod tcx;

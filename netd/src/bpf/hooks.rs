@@ -249,8 +249,11 @@ impl Bpf {
         let mut ours = Ours::of(&path.programs);
         let mut broken = Vec::new();
         for ifindex in &path.hooks.at {
-            if has_strangers || ours.at_both(*ifindex)? != both {
-                broken.push(*ifindex);
+            match ours.at_both(*ifindex) {
+                Ok(found) if !has_strangers && found == both => {}
+                // What cannot be asked stays as it is; that is no reason not to look at the others.
+                Err(error) if !has_strangers => tracing::warn!(why = error.line(), "a link's own hooks could not be looked at"),
+                _ => broken.push(*ifindex),
             }
         }
         for ifindex in broken {
@@ -258,9 +261,10 @@ impl Bpf {
                 tracing::warn!(why = error.line(), "a link could not be given back to the shared blocks");
             }
         }
+        let path = self.on("look at links' own hooks")?;
         let mut found = AtHooks::default();
-        for (ifindex, attachment) in self.on("look at links' own hooks")?.maps.attachments.all().clone() {
-            if self.path.as_ref().is_ok_and(|path| path.hooks.at.contains(&ifindex)) {
+        for (ifindex, attachment) in path.maps.attachments.all() {
+            if path.hooks.at.contains(ifindex) {
                 found.at.insert(attachment.slot);
             } else if has_strangers || attachment.is_paced_behind() {
                 found.barred.insert(attachment.slot);

@@ -12,6 +12,7 @@ use aya::programs::SchedClassifier;
 use netd_abi::Direction;
 
 use super::pins::Pins;
+use super::syscall::bpf;
 use super::{BpfError, Cause};
 
 /// The object that netd/build.rs made; empty when it was told to skip that.
@@ -71,10 +72,9 @@ impl Program {
     pub(crate) fn pin(&self, path: &Path) -> Result<(), BpfError> {
         let failed = |error: io::Error| BpfError::new(format!("pin a program at {}", path.display()), error.into());
         let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
-        let attr = PinAttr { path: name.as_ptr() as u64, fd: self.fd.as_raw_fd() as u32, flags: 0 };
-        // SAFETY: the attribute has the layout of this command (`union bpf_attr`), and the path ends with a NUL and outlives the call.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, &raw const attr, size_of::<PinAttr>()) };
-        if result < 0 { Err(failed(io::Error::last_os_error())) } else { Ok(()) }
+        let mut attr = PinAttr { path: name.as_ptr() as u64, fd: self.fd.as_raw_fd() as u32, flags: 0 };
+        // SAFETY: the attribute is this command's, and the path ends with a NUL and outlives the call.
+        unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop).map_err(failed)
     }
 
     /// The kernel's numbers of the maps that it works on, those without a pin among them.

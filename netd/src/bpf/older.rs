@@ -13,6 +13,7 @@ use aya::maps::{MapData, MapType};
 use netd_abi::attachment::End;
 use netd_abi::{Attachment, Counters};
 
+use super::syscall::bpf;
 use super::{BpfError, Cause};
 
 /// Commands of bpf(2), linux/bpf.h.
@@ -84,7 +85,7 @@ impl RawMap {
 
     /// One command on one element; `value` is as long as the kernel takes it to be.
     fn call(&self, command: libc::c_long, key: Option<&u32>, value: &mut [u8]) -> io::Result<()> {
-        let attr = ElementAttr {
+        let mut attr = ElementAttr {
             map: self.data.fd().as_fd().as_raw_fd() as u32,
             padding: 0,
             key: key.map_or(0, |key| std::ptr::from_ref(key) as u64),
@@ -93,8 +94,7 @@ impl RawMap {
         };
         // SAFETY: the attribute has the layout of these three commands. The key is 4 bytes (checked in open) or absent, and the kernel writes at
         // most a key (4 bytes) or a value (`stride` bytes) to `value`, which its callers made that long. Both outlive the call.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<ElementAttr>()) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        unsafe { bpf(command, &mut attr) }.map(drop)
     }
 
     fn failed(&self, error: io::Error) -> BpfError {

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use netd_abi::Direction;
 
+use super::syscall::bpf;
+
 /// Commands of bpf(2), attach types, and a flag: linux/bpf.h.
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_DETACH: libc::c_long = 9;
@@ -66,14 +68,6 @@ fn hook(direction: Direction) -> u32 {
     }
 }
 
-/// One call with one of the structs above.
-fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
-    // SAFETY: the attribute has the layout of its command, and the kernel reads and writes no more than its bytes; the one pointer in it, that of a query, is to as
-    // many numbers as it says, which live until the call is over.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<A>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
 /// Puts a program behind those at a link's hook, or in the place of one of them.
 pub(crate) fn attach(ifindex: u32, direction: Direction, program: BorrowedFd<'_>, former: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let (flags, replaced) = former.map_or((0, 0), |former| (BPF_F_REPLACE, former.as_raw_fd().cast_unsigned()));
@@ -85,7 +79,8 @@ pub(crate) fn attach(ifindex: u32, direction: Direction, program: BorrowedFd<'_>
         replace_bpf_fd: replaced,
         ..AttachAttr::default()
     };
-    bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
+    // SAFETY: the attribute is this command's, without a pointer.
+    unsafe { bpf(BPF_PROG_ATTACH, &mut attr) }.map(drop)
 }
 
 /// Takes a program from a link's hook.
@@ -96,7 +91,8 @@ pub(crate) fn detach(ifindex: u32, direction: Direction, program: BorrowedFd<'_>
         attach_type: hook(direction),
         ..AttachAttr::default()
     };
-    bpf(BPF_PROG_DETACH, &mut attr).map(drop)
+    // SAFETY: as above.
+    unsafe { bpf(BPF_PROG_DETACH, &mut attr) }.map(drop)
 }
 
 /// The kernel's numbers of the programs at a link's hook, in their order. EINVAL: this kernel has no such hooks.
@@ -109,14 +105,16 @@ pub(crate) fn programs(ifindex: u32, direction: Direction) -> io::Result<Vec<u32
         count: MOST as u32,
         ..QueryAttr::default()
     };
-    bpf(BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: the attribute is this command's; its pointer is to as many numbers as it says, which live until the call is over.
+    unsafe { bpf(BPF_PROG_QUERY, &mut attr) }?;
     ids.truncate(attr.count as usize);
     Ok(ids)
 }
 
 /// Opens a program by its number.
 pub(crate) fn open(id: u32) -> io::Result<OwnedFd> {
-    let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut OpenAttr { prog_id: id, ..OpenAttr::default() })?;
+    // SAFETY: the attribute is this command's, without a pointer.
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut OpenAttr { prog_id: id, ..OpenAttr::default() }) }?;
     // SAFETY: the kernel has just opened it for this call, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use aya::Pod;
 use aya::maps::{MapData, MapError};
 
+use crate::bpf::syscall::bpf;
 use crate::bpf::{BpfError, Cause};
 
 /// Commands of bpf(2), linux/bpf.h.
@@ -107,19 +108,19 @@ impl<K: Pod + Default, V: Pod + Default> Table<K, V> {
             };
             // SAFETY: the attribute has the layout of this command. The kernel writes at most `count` keys and values, for which both vectors have room (their
             // sizes are checked in `open`), and at most a key's size to `place`, which is longer; all of them outlive the call.
-            let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attr, size_of::<BatchAttr>()) };
-            let is_last = match if result < 0 { io::Error::last_os_error().raw_os_error() } else { None } {
-                None => false,
-                Some(libc::ENOENT) => true,
-                Some(libc::EINTR) => continue,
+            let read = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) };
+            let is_last = match read.map_err(|error| (error.raw_os_error(), error)) {
+                Ok(_) => false,
+                Err((Some(libc::ENOENT), _)) => true,
+                Err((Some(libc::EINTR), _)) => continue,
                 // One bucket holds more than there was room for; nothing was read.
-                Some(libc::ENOSPC) if room < self.entries => {
+                Err((Some(libc::ENOSPC), _)) if room < self.entries => {
                     room = (room * 2).min(self.entries);
                     keys.resize(room, K::default());
                     values.resize(room, V::default());
                     continue;
                 }
-                Some(errno) => return Err(self.failed(io::Error::from_raw_os_error(errno))),
+                Err((_, error)) => return Err(self.failed(error)),
             };
             keys.iter().zip(&values).take(attr.count as usize).try_for_each(|(key, value)| visit(key, value))?;
             if is_last {
@@ -131,7 +132,7 @@ impl<K: Pod + Default, V: Pod + Default> Table<K, V> {
 
     /// One command on one element. Gives false where the kernel says that there is none.
     fn element(&self, command: libc::c_long, key: *const K, value_or_next_key: *mut libc::c_void) -> Result<bool, BpfError> {
-        let attr = ElementAttr {
+        let mut attr = ElementAttr {
             map: self.data.fd().as_fd().as_raw_fd() as u32,
             padding: 0,
             key: key as u64,
@@ -140,11 +141,11 @@ impl<K: Pod + Default, V: Pod + Default> Table<K, V> {
         };
         // SAFETY: the attribute has the layout of these three commands. The kernel reads a key, and writes a value for the first of them, nothing for the
         // second, and a key for the third: each caller points to just that, and the sizes are checked in `open`. All of it outlives the call.
-        if unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<ElementAttr>()) } == 0 {
-            return Ok(true);
+        match unsafe { bpf(command, &mut attr) } {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(self.failed(error)),
         }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::ENOENT) { Ok(false) } else { Err(self.failed(error)) }
     }
 
     fn failed(&self, error: io::Error) -> BpfError {
