@@ -35,9 +35,9 @@ pub(super) const STREAM: u16 = 5001;
 const REQUESTS: u16 = 5002;
 const CONNECTIONS: u16 = 5003;
 
-/// iperf3 takes whole seconds.
-const STREAM_S: &str = "1";
-/// How long each turn of the others is. Longer ones hide less noise than more of them do.
+/// Bytes of each turn of a stream: some tenths of a second (iperf3 takes whole seconds only). Longer ones hide less noise than more of them do.
+const STREAM_BYTES: &str = "512M";
+/// How long each turn of the others is, for the same reason.
 const TIME: Duration = Duration::from_millis(60);
 /// No step of a load takes that long but on a path that does not work.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,8 +89,7 @@ impl Load {
     /// How many turns make a sample.
     pub(super) fn turns(self) -> u8 {
         match self {
-            Self::StreamOneCpu | Self::Stream => 1,
-            Self::Packets => 5,
+            Self::StreamOneCpu | Self::Stream | Self::Packets => 5,
             // Goals of these lie within a hundredth of what is measured.
             Self::Requests | Self::Connections => 20,
         }
@@ -122,10 +121,10 @@ pub(super) fn pin(cpu: usize) {
     set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set)).expect("it is one of our CPUs");
 }
 
-/// Some time of a stream, as the receiving iperf3 saw it; its ends on these CPUs.
+/// Some of a stream, as the receiving iperf3 saw it; its ends on these CPUs.
 fn stream(ends: &Ends<'_>, [client, server]: [usize; 2]) -> f64 {
     let (to, port, cpus) = (SERVER.to_string(), STREAM.to_string(), format!("{client},{server}"));
-    let arguments = ["-c", &to, "-p", &port, "-t", STREAM_S, "-A", &cpus, "-J"];
+    let arguments = ["-c", &to, "-p", &port, "-n", STREAM_BYTES, "-A", &cpus, "-J"];
     let said = ends.host.run_in(ends.client, "iperf3", &arguments);
     let said: serde_json::Value = serde_json::from_str(&said).expect("iperf3 -J prints JSON");
     said["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or_else(|| panic!("iperf3 says no rate: {said}")) / 1e9
