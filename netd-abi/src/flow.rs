@@ -40,15 +40,10 @@ impl FlowKey {
         unsafe { core::mem::transmute(words) }
     }
 
-    /// The first word: attachment, protocol and ports.
+    /// Its words: attachment, protocol and ports; the container's address in two; the other end's in two.
     #[inline(always)]
     #[must_use]
-    pub const fn first(&self) -> u64 {
-        self.words()[0]
-    }
-
-    #[inline(always)]
-    const fn words(&self) -> [u64; 5] {
+    pub const fn words(&self) -> [u64; 5] {
         // SAFETY: a key has forty bytes without padding (asserted below), and every bit pattern is a number.
         unsafe { core::mem::transmute(*self) }
     }

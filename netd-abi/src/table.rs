@@ -254,6 +254,9 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
         let idle = mark.idle(now_ns).cast_signed();
         let readiness = if mark.is_confirmed() {
             -1
+        } else if !mark.is_there() {
+            // It has just become free.
+            i32::MAX
         } else if idle >= FORSAKEN {
             2 * BEFORE + idle
         } else if mark.is_of_attachment(place) {
@@ -268,6 +271,7 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
         }
     }
     match readiest {
+        i32::MAX => Room::Free(chosen),
         ..0 => Room::None,
         _ if readiest < 2 * BEFORE && own < others => Room::OfGreediest,
         _ => Room::Of(chosen),
@@ -275,10 +279,10 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
 }
 
 /// The way of the flow that was silent longest, of those without a reply that are of the attachment with most such in a bucket. `places` is [`places`] of a mark
-/// of this bucket.
+/// of this bucket. [`WAYS`] where there is none any more.
 #[inline(always)]
 pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, now_ns: u64) -> u32 {
-    let (mut chosen, mut most) = (0, 0);
+    let (mut chosen, mut most) = (WAYS, 0);
     for way in 0..WAYS {
         let mark = mark(way);
         let greed = if mark.is_new() { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
@@ -378,6 +382,17 @@ mod tests {
         let answered = silent(9, 1).confirmed();
         let bucket = [silent(7, 5), silent(9, 6), silent(8, 2), silent(8, 3), answered, answered, answered, silent(8, 1)];
         assert_eq!((room_of(7, bucket), greediest_of(bucket)), (Room::OfGreediest, 3));
+    }
+
+    #[test]
+    fn a_place_that_becomes_free_while_others_are_weighed_is_taken_and_nobody_loses_his() {
+        let (answered, looks) = (silent(9, 1).confirmed(), core::cell::Cell::new(0));
+        let mark = |way| {
+            looks.set(looks.get() + 1);
+            if way == 5 && looks.get() > WAYS { Mark::NOTHING } else { answered }
+        };
+        assert_eq!(room(mark, place(7), 100 << 30), Room::Free(5));
+        assert_eq!(greediest_of([answered; 8]), WAYS, "who was answered is nobody's to take");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 
 /// Packets a second, both ways, from which on a link is busy: what it loses while they are attached it has back within minutes.
 const ENOUGH: u64 = 1000;
-/// So many times less, and a link gives its hooks to a busy one where there are no more: not to be taken and given back by turns.
+/// So many times less at two looks in a row, and a link gives its hooks to a busy one where there are no more: not to be taken and given back by turns.
 const IDLE: u128 = 10;
 /// Links at their own hooks at most: removing them all takes some seconds in which others wait.
 const MOST: usize = 64;
@@ -27,6 +27,8 @@ const PASSED_OVER: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub struct Busy {
     seen: Option<(Duration, BTreeMap<u32, u64>)>,
+    /// Those at their hooks that were idle then.
+    idle: BTreeSet<u32>,
     /// Until when.
     passed_over: BTreeMap<u32, Duration>,
 }
@@ -61,6 +63,9 @@ impl Busy {
         others.truncate(AT_ONCE);
         let room = MOST.saturating_sub(at_hooks.len());
         here.retain(|(carried, _)| u128::from(*carried) * IDLE < enough);
+        let idle = here.iter().map(|(_, slot)| *slot).collect();
+        let before = std::mem::replace(&mut self.idle, idle);
+        here.retain(|(_, slot)| before.contains(slot));
         here.sort_unstable();
         here.truncate(others.len().saturating_sub(room));
         others.truncate(room + here.len());
@@ -88,6 +93,15 @@ mod tests {
         let at_hooks = at_hooks.into_iter().collect();
         assert_eq!(busy.look(SECOND, before.iter().copied().collect(), &at_hooks), Moves::default(), "of one look nobody can tell");
         busy.look(11 * SECOND, after.iter().copied().collect(), &at_hooks)
+    }
+
+    /// What is moved at the third of three looks, by what each carried from one to the next, twice.
+    fn moved_then(carried: &[(u32, u64, u64)], at_hooks: std::ops::Range<u32>) -> Moves {
+        let mut busy = Busy::default();
+        let at_hooks = at_hooks.collect();
+        busy.look(SECOND, carried.iter().map(|(slot, ..)| (*slot, 0)).collect(), &at_hooks);
+        assert_eq!(busy.look(11 * SECOND, carried.iter().map(|(slot, first, _)| (*slot, *first)).collect(), &at_hooks).leave, NOBODY);
+        busy.look(21 * SECOND, carried.iter().map(|(slot, first, then)| (*slot, first + then)).collect(), &at_hooks)
     }
 
     /// The same of those that get their hooks.
@@ -130,15 +144,17 @@ mod tests {
         let (before, after) = ([(1, 0), (2, 0)], [(1, 30_000), (2, 20_000)]);
         assert_eq!(chosen(&before, &after, 100..163), [1]);
         assert_eq!(moved(&before, &after, 100..164), Moves::default(), "of those there nobody knows what they carry");
-        let with = |packets: &[(u32, u64)], of_three: [u64; 3], of_others: u64| {
-            let those = (100..164).zip(of_three.into_iter().chain([of_others; 61]));
-            packets.iter().copied().chain(those).collect::<Vec<(u32, u64)>>()
+        let to = |of_three: [(u64, u64); 3]| {
+            let those = (100..164).zip(of_three.into_iter().chain([(100_000, 100_000); 61]));
+            let those = those.map(|(slot, (first, then))| (slot, first, then));
+            moved_then(&those.chain([(1, 30_000, 30_000), (2, 20_000, 20_000)]).collect::<Vec<_>>(), 100..164)
         };
-        let to = |of_three| moved(&with(&before, [0; 3], 0), &with(&after, of_three, 100_000), 100..164);
-        assert_eq!(to([999, 100_000, 1_000]), Moves { leave: vec![100], take: vec![1] });
-        assert_eq!(to([500, 70, 0]), Moves { leave: vec![102, 101], take: vec![1, 2] });
-        assert_eq!(to([1_000; 3]), Moves::default());
-        assert_eq!(moved(&[(1, 0), (100, 0)], &[(1, 30_000), (100, 0)], [100]).leave, NOBODY, "there is room enough");
+        let much = (100_000, 100_000);
+        assert_eq!(to([(0, 999), much, (0, 1_000)]), Moves { leave: vec![100], take: vec![1] });
+        assert_eq!(to([(0, 500), (9, 70), (0, 0)]), Moves { leave: vec![102, 101], take: vec![1, 2] });
+        assert_eq!(to([(0, 1_000), much, much]), Moves::default());
+        assert_eq!(to([(1_000, 0), much, (50_000, 0)]), Moves::default(), "who was not idle before may come again");
+        assert_eq!(moved_then(&[(1, 30_000, 30_000), (100, 0, 0)], 100..101).leave, NOBODY, "there is room enough");
     }
 
     #[test]

@@ -89,7 +89,10 @@ fn shortly(ctx: &TcContext, end: &End, work: &mut Work, plain: Plain, neighbour:
         return short_or_long(ctx, end);
     }
     if ways == short::TO_BE_FOUND {
-        fill(plain, work, Direction::ToContainer);
+        // Asked for anew, as somebody else has written there meanwhile.
+        if let Some(work) = maps::work() {
+            fill(plain, work, Direction::ToContainer);
+        }
         return as_received(ctx, end);
     }
     Outcome::Done(ways)

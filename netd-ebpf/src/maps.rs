@@ -65,7 +65,8 @@ static REVISION: Array<u64> = Array::with_max_entries(maps::REVISION.entries, BP
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(maps::EVENTS.entries, 0);
 
-/// This CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: nothing in it outlives a packet.
+/// This CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: what outlives a packet there is only where things were found lately,
+/// and other programs search again.
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 /// What this CPU has judged lately. Not pinned: other programs judge again.

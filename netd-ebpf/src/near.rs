@@ -1,5 +1,7 @@
 //! Where a CPU found flows and neighbours lately: packets come in trains, and what was found a moment ago is there without a search. Never says what is known of
 //! it, nor whether it is still there: a flow's mark and key do, and a neighbour's address.
+//!
+//! A note of a flow holds for a second: two CPUs that began one and the same at the same moment, each at another place, search again and find one.
 
 use netd_abi::flow::FlowKey;
 
@@ -18,12 +20,13 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Near {
-    /// The first word of its key: attachment, protocol and ports.
-    first: u64,
+    key: FlowKey,
     /// Its place in map `FLOWS`.
     pub at: u32,
     /// What its mark has of its key ([`netd_abi::table::Place::check`]).
     pub check: u32,
+    /// When, in units of 2^30 ns.
+    second: u64,
 }
 
 /// What was found lately.
@@ -35,18 +38,18 @@ pub struct Nearby {
 }
 
 impl Nearby {
-    /// Where a flow may be: one with the same ports was found there.
+    /// Where a flow was found.
     #[inline(always)]
     #[must_use]
-    pub fn of(&self, key: &FlowKey) -> Option<Near> {
-        let near = self.flows[place(key)];
-        (near.first == key.first()).then_some(near)
+    pub fn of(&self, key: &FlowKey, now_ns: u64) -> Option<&Near> {
+        let near = &self.flows[place(key)];
+        (near.key.is(key) && near.second == now_ns >> 30).then_some(near)
     }
 
     /// A flow was found.
     #[inline(always)]
-    pub fn note(&mut self, key: &FlowKey, at: u32, check: u32) {
-        self.flows[place(key)] = Near { first: key.first(), at, check };
+    pub fn note(&mut self, key: &FlowKey, now_ns: u64, at: u32, check: u32) {
+        self.flows[place(key)] = Near { key: *key, at, check, second: now_ns >> 30 };
     }
 
     /// The host end at which this address may be, or another one, or zero.
@@ -63,9 +66,11 @@ impl Nearby {
     }
 }
 
+/// By attachment, ports, and the end of the other's address.
 #[inline(always)]
 fn place(key: &FlowKey) -> usize {
-    (key.first().wrapping_mul(SPREAD) >> (64 - PLACE_BITS)) as usize
+    let [first, .., last] = key.words();
+    ((first ^ last).wrapping_mul(SPREAD) >> (64 - PLACE_BITS)) as usize
 }
 
 /// By the end of the address: neighbours differ there.
@@ -103,17 +108,20 @@ mod tests {
     fn a_flow_is_found_where_it_was_noted_until_another_takes_the_place() {
         let mut nearby = nobody();
         let one = key(3, 40_000);
-        assert_eq!(nearby.of(&one), None);
-        nearby.note(&one, 77, 5);
-        assert_eq!(nearby.of(&one), Some(Near { first: one.first(), at: 77, check: 5 }));
-        assert_eq!(nearby.of(&key(4, 40_000)), None);
+        let found = |nearby: &Nearby, key: &FlowKey, second: u64| nearby.of(key, second << 30).map(|near| (near.at, near.check));
+        assert_eq!(found(&nearby, &one, 0), None);
+        nearby.note(&one, 7 << 30, 77, 5);
+        assert_eq!((found(&nearby, &one, 7), found(&nearby, &one, 8)), (Some((77, 5)), None));
+        assert_eq!(found(&nearby, &key(4, 40_000), 7), None);
+        let elsewhere = FlowKey { remote: [9; 16], ..one };
+        assert_eq!(found(&nearby, &elsewhere, 7), None, "who has the same ports at another address is another one");
         let other = (1..).map(|port| key(3, port)).find(|other| place(other) == place(&one)).unwrap();
-        nearby.note(&other, 78, 6);
-        assert_eq!((nearby.of(&one), nearby.of(&other).map(|near| near.at)), (None, Some(78)));
+        nearby.note(&other, 7 << 30, 78, 6);
+        assert_eq!((found(&nearby, &one, 7), found(&nearby, &other, 7)), (None, Some((78, 6))));
     }
 
     #[test]
-    fn connections_one_after_another_share_no_place() {
+    fn connections_one_after_another_share_few_places() {
         let places: std::collections::BTreeSet<usize> = (32_768..32_768 + 64).map(|port| place(&key(1, port))).collect();
         // Of 64 thrown at random into 128 places some 50 differ.
         assert!(places.len() >= 45, "{}", places.len());

@@ -37,10 +37,10 @@ impl Known {
         Said::by(RuleValue { rule: self.mark.rule(), verdict: u32::from(self.mark.verdict()) })
     }
 
-    /// Notes that this CPU found it. (Not where it begins: another CPU may begin it at the same moment, and both are to find one and the same.)
+    /// Notes that this CPU found it. (Not where it begins: another CPU may begin it at the same moment.)
     #[inline(always)]
-    pub(crate) fn is_near(&self, key: &FlowKey, nearby: &mut Nearby) {
-        nearby.note(key, self.at, self.check);
+    pub(crate) fn is_near(&self, key: &FlowKey, nearby: &mut Nearby, now: u64) {
+        nearby.note(key, now, self.at, self.check);
     }
 
     /// Marks it so from now on.
@@ -123,8 +123,10 @@ pub(crate) fn find(key: &FlowKey) -> Option<Known> {
 
 /// The flow of this key, where this CPU found it lately.
 #[inline(always)]
-pub(crate) fn find_near(key: &FlowKey, nearby: &Nearby) -> Option<Known> {
-    let Near { at, check, .. } = nearby.of(key)?;
+pub(crate) fn find_near(key: &FlowKey, nearby: &Nearby, now: u64) -> Option<Known> {
+    // SAFETY: it reads a local variable. What was just written is to be read back where it lies: the compiler would keep it on the stack instead, which is full.
+    let key = unsafe { ptr::read_volatile(&raw const key) };
+    let &Near { at, check, .. } = nearby.of(key, now)?;
     let words = words_at(at / WAYS)?;
     // SAFETY: a bucket has so many words.
     let word = unsafe { words.add((at & (WAYS - 1)) as usize) };

@@ -43,7 +43,7 @@ pub(crate) struct GoesOn {
 /// Notes one more packet of a flow that this CPU found lately, where that is all there is to do. None where it has to be looked for, or looked at.
 #[inline(always)]
 pub(crate) fn near(key: &FlowKey, nearby: &Nearby, packet: &Passing, direction: Direction) -> Option<GoesOn> {
-    let known = table::find_near(key, nearby)?;
+    let known = table::find_near(key, nearby, packet.now)?;
     // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing, and of
     // its flags the worst is that a SYN is judged once more, or goes on as the mark says.
     let flow = unsafe { &mut *known.flow };
@@ -85,7 +85,7 @@ fn find(key: &FlowKey, nearby: &mut Nearby, packet: &Passing, direction: Directi
                 known.write(mark);
             }
         }
-        known.is_near(key, nearby);
+        known.is_near(key, nearby, packet.now);
         (flow, said)
     } else {
         let Some(flow) = table::spilled(key) else { return Found::Nothing };
@@ -131,7 +131,8 @@ pub(crate) fn track() -> Said {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn find_known() -> u64 {
-    let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    // Without a place to work in nothing goes on: the next to be asked says so.
+    let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::MORE_TO_DO.raw() };
     let packet = seen.passing(frame.packet.flags);
     let said = match find(&seen.key, nearby, &packet, seen.direction()) {
         Found::GoesOn(GoesOn { neighbour, said }) => {

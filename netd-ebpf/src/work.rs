@@ -13,7 +13,7 @@ use netd_ebpf::packet::Frame;
 use crate::read;
 use crate::track::Passing;
 
-/// One packet's work.
+/// One packet's work, and what its CPU remembers of those before.
 pub(crate) struct Work {
     /// The frame, parsed.
     pub(crate) frame: Frame,

@@ -65,7 +65,8 @@ fn answered_flows_that_find_no_room_in_their_bucket_go_on_as_all_others() {
     lab.ends_clean();
 }
 
-/// More than a CPU remembers where it found them, so that some share a place there with others, and each is found again while another was in between.
+/// More than a CPU remembers where it found them, so that some share a place there with others; and by turns with another one of the same ports and the
+/// other family.
 #[test]
 fn connections_that_speak_by_turns_are_each_counted_for_themselves() {
     const SPEAKERS: Range<u16> = 20_000..20_300;
@@ -73,26 +74,21 @@ fn connections_that_speak_by_turns_are_each_counted_for_themselves() {
     on_either_path(|lab| {
         let net = lab.network("web");
         let (server, client) = (net.container("server"), net.container("client"));
-        for family in Family::BOTH {
-            let asked = socket_of(&server, family, 53);
-            let to = asked.local_addr().expect("it is bound");
-            let speakers: Vec<UdpSocket> = SPEAKERS.map(|port| socket_of(&client, family, port)).collect();
-            for _ in 0..ROUNDS {
-                for speaker in &speakers {
-                    speaker.send_to(b"?", to).expect("the server is there");
-                    let (_, from) = asked.recv_from(&mut [0; 8]).expect("the question arrives");
-                    asked.send_to(b"longer", from).expect("the client is there");
-                    speaker.recv(&mut [0; 8]).expect("the answer arrives");
-                }
-            }
-            let headers = if family == Family::V4 { 14 + 20 + 8 } else { 14 + 40 + 8 };
+        let asked = Family::BOTH.map(|family| socket_of(&server, family, 53));
+        let speakers: Vec<[UdpSocket; 2]> = SPEAKERS.map(|port| Family::BOTH.map(|family| socket_of(&client, family, port))).collect();
+        for (speaker, asked) in (0..ROUNDS).flat_map(|_| &speakers).flat_map(|both| both.iter().zip(&asked)) {
+            speaker.send_to(b"?", asked.local_addr().expect("it is bound")).expect("the server is there");
+            let (_, from) = asked.recv_from(&mut [0; 8]).expect("the question arrives");
+            asked.send_to(b"longer", from).expect("the client is there");
+            speaker.recv(&mut [0; 8]).expect("the answer arrives");
+        }
+        for (family, headers) in Family::BOTH.into_iter().zip([14 + 20 + 8, 14 + 40 + 8]) {
             let (questions, answers) = ((ROUNDS, ROUNDS * (headers + 1)), (ROUNDS, ROUNDS * (headers + 6)));
             for (container, sent, received) in [(&client, questions, answers), (&server, answers, questions)] {
-                let flows = container.flows();
+                let mut flows = container.flows();
+                flows.retain(|flow| flow.remote.address.is_ipv4() == (family == Family::V4));
                 for port in SPEAKERS {
-                    let is_it = |flow: &&FlowView| {
-                        [flow.container.port, flow.remote.port].contains(&port) && flow.remote.address.is_ipv4() == to.is_ipv4()
-                    };
+                    let is_it = |flow: &&FlowView| [flow.container.port, flow.remote.port].contains(&port);
                     let [flow] = flows.iter().filter(is_it).collect::<Vec<_>>()[..] else { panic!("not one flow of {port} {family:?}") };
                     let carried = [flow.sent, flow.received].map(|way| (way.packets, way.bytes));
                     assert_eq!(carried, [sent, received], "{port} {family:?} at {}", container.name());

@@ -31,10 +31,10 @@ impl<K: Kernel> Reconciler<K> {
                 Some((*slot, counters.from.packets + counters.to.packets))
             });
             let packets = packets.collect();
-            let Moves { leave, take } = self.busy.look(now, packets, &hooks.at);
-            for link in leave.iter().filter_map(|slot| links.get(slot)) {
-                self.hook(&Op::LeaveHooks(link.clone()));
-            }
+            let Moves { leave, mut take } = self.busy.look(now, packets, &hooks.at);
+            let leaving = leave.iter().filter_map(|slot| links.get(slot));
+            let stay = leaving.filter(|link| !self.hook(&Op::LeaveHooks((*link).clone()))).count();
+            take.truncate(take.len().saturating_sub(stay));
             for slot in take {
                 let done = links.get(&slot).is_none_or(|link| self.hook(&Op::TakeHooks(link.clone())));
                 if !done {

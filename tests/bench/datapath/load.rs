@@ -91,7 +91,7 @@ impl Load {
         match self {
             Self::StreamOneCpu | Self::Stream | Self::Packets => 5,
             // Goals of these lie within a hundredth of what is measured.
-            Self::Requests | Self::Connections => 20,
+            Self::Requests | Self::Connections => 10,
         }
     }
 

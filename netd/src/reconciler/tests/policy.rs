@@ -225,6 +225,27 @@ fn a_link_that_carries_much_gets_its_own_hooks_and_a_reload_takes_them_away() {
 }
 
 #[test]
+fn where_all_hooks_are_taken_a_busy_link_gets_those_of_an_idle_one_and_no_more_than_become_free() {
+    let stage = Stage::new();
+    let mut daemon = policed(&stage);
+    daemon.ask(&container("other")).unwrap();
+    let (db, other) = (slot(&daemon, "db"), slot(&daemon, "other"));
+    // The rest of the 64 are somebody's of whom nothing is known.
+    let full: std::collections::BTreeSet<u32> = [db].into_iter().chain(1_000..1_063).collect();
+    stage.kernel.world().at_own_hooks = Some(AtHooks { at: full.clone(), ..AtHooks::default() });
+    let look = |daemon: &mut Reconciler<FakeKernel>, second: u64| {
+        stage.kernel.world().packets.extend([(db, 7), (other, second * 1_000_000)]);
+        daemon.look_for_busy(Duration::from_secs(second));
+        stage.kernel.world().at_own_hooks.clone().unwrap().at
+    };
+    assert_eq!([1, 2].map(|second| look(&mut daemon, second)), [full.clone(), full.clone()]);
+    daemon.kernel = stage.kernel.failing_at(0);
+    assert_eq!(look(&mut daemon, 3), full, "who cannot leave makes no room");
+    let at = look(&mut daemon, 4);
+    assert!(at.contains(&other) && !at.contains(&db) && at.len() == 64, "{at:?}");
+}
+
+#[test]
 fn without_ebpf_a_policy_is_refused_and_containers_are_made() {
     let stage = Stage::new();
     stage.kernel.world().host.features.datapath = false;
