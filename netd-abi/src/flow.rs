@@ -32,6 +32,15 @@ impl FlowKey {
         a == f && b == g && c == h && d == i && e == j
     }
 
+    /// The key of the same connection at its other end, which has this number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_other_end(&self, slot: u16) -> Self {
+        let [_, local, rest_of_local, remote, rest_of_remote] = self.words();
+        let first = first_word(slot, self.protocol, self.remote_port, self.local_port);
+        Self::of_words([first, remote, rest_of_remote, local, rest_of_local])
+    }
+
     /// A key of its words, as they stand in memory. Who builds one so reads it back at once: a word that was written in parts waits for each of them.
     #[inline(always)]
     #[must_use]
@@ -47,6 +56,14 @@ impl FlowKey {
         // SAFETY: a key has forty bytes without padding (asserted below), and every bit pattern is a number.
         unsafe { core::mem::transmute(*self) }
     }
+}
+
+/// The first of [`FlowKey::words`].
+#[inline(always)]
+#[must_use]
+pub const fn first_word(slot: u16, protocol: u8, local_port: [u8; 2], remote_port: [u8; 2]) -> u64 {
+    let ([a, b], [c, d], [e, f]) = (slot.to_ne_bytes(), local_port, remote_port);
+    u64::from_ne_bytes([a, b, protocol, 0, c, d, e, f])
 }
 
 /// What is known of a flow. Counters are added to without a lock: of packets of one direction on two CPUs at the same moment one may be missing here,
@@ -342,6 +359,15 @@ mod tests {
             let other: FlowKey = unsafe { core::mem::transmute(bytes) };
             assert!(!key.is(&other) && key != other, "{at}");
         }
+    }
+
+    #[test]
+    fn from_the_other_end_a_connection_is_itself_with_both_sides_changed() {
+        let local: [u8; 16] = core::array::from_fn(|at| at as u8);
+        let remote: [u8; 16] = core::array::from_fn(|at| 0x80 + at as u8);
+        let key = FlowKey { slot: 0x102, protocol: 6, padding: 0, local_port: [1, 2], remote_port: [3, 4], local, remote };
+        let other = FlowKey { slot: 0x304, local: remote, remote: local, local_port: [3, 4], remote_port: [1, 2], ..key };
+        assert_eq!((key.from_other_end(0x304), other.from_other_end(0x102)), (other, key));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use netd_abi::Direction;
 use netd_abi::attachment::{End, flag};
-use netd_abi::flow::FlowKey;
+use netd_abi::flow::{FlowKey, first_word};
 
 use crate::guard;
 use crate::packet::{Address, Bytes, Header, Packet, is_v4, protocol, v4, words};
@@ -67,7 +67,7 @@ fn keyed(head: &impl Header, ends: Ends, end: &End, direction: Direction, key: &
         Direction::ToContainer => (ends.destination, ends.source, ends.ports.1, ends.ports.0),
     };
     *key = FlowKey::of_words([
-        first(end.slot as u16, ends.protocol, local_port, remote_port),
+        first_word(end.slot as u16, ends.protocol, local_port, remote_port),
         pair(local[0], local[1]),
         pair(local[2], local[3]),
         pair(remote[0], remote[1]),
@@ -75,13 +75,6 @@ fn keyed(head: &impl Header, ends: Ends, end: &End, direction: Direction, key: &
     ]);
     let destination_mac = (head.u16(0)?.to_be(), head.word(2)?);
     Some(Plain { flags: ends.flags, destination_mac, transport_at: ends.transport_at })
-}
-
-/// The first word of a key.
-#[inline(always)]
-const fn first(slot: u16, protocol: u8, local_port: [u8; 2], remote_port: [u8; 2]) -> u64 {
-    let ([a, b], [c, d], [e, f]) = (slot.to_ne_bytes(), local_port, remote_port);
-    u64::from_ne_bytes([a, b, protocol, 0, c, d, e, f])
 }
 
 /// Two words of an address, as they stand, in one.

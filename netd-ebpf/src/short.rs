@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
 use netd_abi::Direction;
 use netd_abi::attachment::{End, NO_PACER, flag};
-use netd_abi::flow::{FlowKey, NO_NEIGHBOUR};
+use netd_abi::flow::NO_NEIGHBOUR;
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::near::Nearby;
@@ -94,14 +94,7 @@ fn go_known_way(ctx: &TcContext, neighbour: u32, mac: (u16, u32), flags: u8) -> 
     if !is_there || read::is_tagged(ctx) || !may_leave(from, &words(&key.local)) {
         return None;
     }
-    *other = FlowKey {
-        slot: to.slot as u16,
-        local: key.remote,
-        remote: key.local,
-        local_port: key.remote_port,
-        remote_port: key.local_port,
-        ..*key
-    };
+    *other = key.from_other_end(to.slot as u16);
     let Some(GoesOn { said, .. }) = near(other, nearby, &seen.passing(flags), Direction::ToContainer) else {
         seen.key = *other;
         seen.goes(Direction::ToContainer);
