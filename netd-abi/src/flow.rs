@@ -182,6 +182,8 @@ pub enum EventKind {
     Full = 3,
     /// Connections come so fast that one takes the place of another whose end was not told: the daemon should look sooner. Nothing else is set.
     Busy = 4,
+    /// More connections are answered than the table has places for, and some of them may have ended: the daemon should look at once. Nothing else is set.
+    Crowded = 5,
 }
 
 impl EventKind {
@@ -194,6 +196,7 @@ impl EventKind {
             2 => Some(Self::Awake),
             3 => Some(Self::Full),
             4 => Some(Self::Busy),
+            5 => Some(Self::Crowded),
             _ => None,
         }
     }

@@ -25,8 +25,8 @@ const AVAILABLE: u64 = 0;
 struct Told {
     since_ns: u64,
     count: u64,
-    /// When it woke the daemon for room, and because it was busy.
-    woke_ns: [u64; 2],
+    /// When it woke the daemon for room, because it was busy, and because it was crowded.
+    woke_ns: [u64; 3],
 }
 
 #[map]
@@ -113,13 +113,18 @@ fn wake(kind: EventKind) -> bool {
     send(Event { kind: kind as u32, ..Event::default() }, true)
 }
 
-/// Wakes the daemon for this reason, once a second and CPU.
+/// Wakes the daemon for this reason, once a second and CPU; where it is crowded ten times, as it is so again by then.
 #[inline(never)]
 pub(crate) fn wake_seldom(kind: EventKind, now: u64) {
     let Some(told) = TOLD.get_ptr_mut(0) else { return };
     // SAFETY: as in `may_tell`.
-    let woke_ns = unsafe { &mut (*told).woke_ns[usize::from(kind as u32 == EventKind::Busy as u32)] };
-    if now.wrapping_sub(*woke_ns) >= SECOND_NS && wake(kind) {
+    let [full, busy, crowded] = unsafe { &mut (*told).woke_ns };
+    let (woke_ns, pause) = match kind {
+        EventKind::Crowded => (crowded, SECOND_NS / 10),
+        EventKind::Busy => (busy, SECOND_NS),
+        _ => (full, SECOND_NS),
+    };
+    if now.wrapping_sub(*woke_ns) >= pause && wake(kind) {
         *woke_ns = now;
     }
 }

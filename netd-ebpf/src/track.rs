@@ -164,6 +164,7 @@ fn add(flow: &mut Flow, way: usize, packet: &Passing) {
 fn spill(key: &FlowKey, known: Known, flow: &Flow, mark: Mark) {
     if table::spill(key, flow) {
         known.forget();
+        emit::wake_seldom(EventKind::Crowded, flow.last_ns);
         return;
     }
     known.write(mark);

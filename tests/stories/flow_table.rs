@@ -10,6 +10,7 @@ use lab::{
     Container, Lab,
     packet::Frame,
     policy::{reach::ECHO, yaml::network_policy},
+    within,
 };
 use netd_api::{addr::Family, flow::FlowView};
 
@@ -96,6 +97,29 @@ fn connections_that_speak_by_turns_are_each_counted_for_themselves() {
             }
         }
     });
+}
+
+/// Each SYN to a port at which nobody listens is a connection that is answered, and over.
+#[test]
+fn connections_that_were_closed_make_room_at_once_where_they_fill_the_table() {
+    const CLOSED: Range<u16> = 20_000..42_000;
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let (server, client) = (net.container("server"), net.container("client"));
+    let (wire, to) = (client.wire("eth0"), server.v4(9));
+    let (from_mac, to_mac) = (client.mac("eth0"), server.mac("eth0"));
+    // The server knows whom it refuses.
+    client.run("ping", &["-c", "1", "-W", "2", &server.address(Family::V4).to_string()]);
+    for port in CLOSED {
+        wire.send(&Frame { from_mac, to_mac, from: client.v4(port), to }.syn());
+    }
+    let known = || {
+        let tables = lab.policy_status().tables;
+        tables.iter().filter(|table| ["flows", "spilled flows"].contains(&table.name.as_str())).map(|table| table.used).sum::<u64>()
+    };
+    // Without a word from the programs nobody would look for ten seconds.
+    within(Duration::from_secs(2), "many are gone", || (known() + 10_000 < 2 * CLOSED.len() as u64).then_some(()));
+    lab.ends_clean();
 }
 
 /// Who waits for an answer asks again, as clients do, so that no question is old.

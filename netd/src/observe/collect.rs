@@ -29,6 +29,8 @@ const FREE: usize = 10;
 pub(crate) struct Round {
     /// Now.
     pub(crate) clock: Clock,
+    /// How long what is left of closed connections is waited for.
+    pub(crate) linger_ns: u64,
     /// Audited flows that began in this time, and not at its end itself, are told as what would be denied.
     pub(crate) audited: (u64, u64),
 }
@@ -38,7 +40,7 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
     let mut is_left = denied(maps, round.clock, told)?;
     let audited =
         |key: &FlowKey, flow: &Flow| is_to_tell(flow, round.audited).then(|| RawFlow::of_flow(FlowEvent::Denied, *key, flow, round.clock));
-    let is_over = |key: &FlowKey, stage, flow: &Flow| over_ns(key.protocol, stage, flow) <= round.clock.mono_ns;
+    let is_over = |key: &FlowKey, stage, flow: &Flow| over_ns(key.protocol, stage, flow, round.linger_ns) <= round.clock.mono_ns;
     let mut ended = Vec::new();
     maps.flows.walk(
         |key, stage, flow| {

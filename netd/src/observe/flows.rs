@@ -62,7 +62,7 @@ impl RawFlow {
         let event = match EventKind::from_number(kind)? {
             EventKind::Denied => FlowEvent::Denied,
             EventKind::New => FlowEvent::New,
-            EventKind::Awake | EventKind::Full | EventKind::Busy => return None,
+            EventKind::Awake | EventKind::Full | EventKind::Busy | EventKind::Crowded => return None,
         };
         Some(Self::of_one_way(event, key, [time_ns; 2], counted, [why, rule, direction, flags], clock))
     }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_only_wakes_is_no_record_of_a_flow_and_neither_is_what_is_unknown() {
-        for kind in [EventKind::Awake as u32, EventKind::Full as u32, EventKind::Busy as u32, 99] {
+        for kind in [EventKind::Awake as u32, EventKind::Full as u32, EventKind::Busy as u32, EventKind::Crowded as u32, 99] {
             assert_eq!(RawFlow::of_event(&Event { kind, ..Event::default() }, CLOCK), None);
         }
     }

@@ -19,16 +19,20 @@ const RST: u8 = 1 << 2;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// What is left of a closed connection's last packets is waited for so long.
+pub(crate) const LINGER_NS: u64 = 2 * SECOND_NS;
+/// The same where connections come so fast that the closed ones fill the table: longer than a packet is on its way between neighbours.
+pub(crate) const SHORT_LINGER_NS: u64 = SECOND_NS / 20;
+
 /// From when on a flow is over, in the time of [`Flow::last_ns`], if no packet of it comes before.
-pub(crate) fn over_ns(protocol: u8, stage: Stage, flow: &Flow) -> u64 {
-    flow.last_ns.saturating_add(silence_s(protocol, stage, flow.flags) * SECOND_NS)
+pub(crate) fn over_ns(protocol: u8, stage: Stage, flow: &Flow, linger_ns: u64) -> u64 {
+    let is_closed = protocol == TCP && is_closed(flow.flags);
+    flow.last_ns.saturating_add(if is_closed { linger_ns } else { silence_s(protocol, stage) * SECOND_NS })
 }
 
-/// How many seconds of silence mean the end.
-fn silence_s(protocol: u8, stage: Stage, flags: [u8; 2]) -> u64 {
+/// How many seconds of silence mean the end of what was not closed.
+fn silence_s(protocol: u8, stage: Stage) -> u64 {
     match (protocol, stage) {
-        // What is left of its last packets is waited for.
-        (TCP, _) if is_closed(flags) => 2,
         // A client that is not answered sends its SYNs at most 32 s apart (tcp_syn_retries in tcp(7)).
         (TCP, Stage::New) => 60,
         // netfilter waits for 5 days (nf_conntrack_tcp_timeout_established): a connection that it forgets loses its address translation. Here it is judged
@@ -75,12 +79,18 @@ mod tests {
         ];
         for (what, protocol, stage, flags, seconds) in cases {
             let flow = Flow { last_ns: 7, flags, ..Flow::default() };
-            assert_eq!(over_ns(protocol, stage, &flow), 7 + seconds * 1_000_000_000, "{what}");
+            assert_eq!(over_ns(protocol, stage, &flow, LINGER_NS), 7 + seconds * 1_000_000_000, "{what}");
         }
     }
 
     #[test]
+    fn in_a_hurry_only_what_was_closed_is_over_sooner() {
+        let over = |flags| over_ns(TCP, Stage::Confirmed, &Flow { last_ns: 7, flags, ..Flow::default() }, SHORT_LINGER_NS);
+        assert_eq!((over([0, RST]), over([0, FIN])), (7 + SHORT_LINGER_NS, 7 + 86_400 * SECOND_NS));
+    }
+
+    #[test]
     fn a_time_from_the_end_of_days_does_not_overflow() {
-        assert_eq!(over_ns(UDP, Stage::New, &Flow { last_ns: u64::MAX - 1, ..Flow::default() }), u64::MAX);
+        assert_eq!(over_ns(UDP, Stage::New, &Flow { last_ns: u64::MAX - 1, ..Flow::default() }, LINGER_NS), u64::MAX);
     }
 }

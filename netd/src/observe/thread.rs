@@ -18,6 +18,7 @@ use super::flows::RawFlow;
 use super::kernel::clock::Clock;
 use super::kernel::ears::Ears;
 use super::kernel::maps::FlowMaps;
+use super::over::{LINGER_NS, SHORT_LINGER_NS};
 use crate::bpf::BpfError;
 use crate::bpf::switch::Switch;
 use crate::kernel::memory;
@@ -79,6 +80,8 @@ pub(super) struct Times {
     is_behind: bool,
     /// A program found no room.
     is_full: bool,
+    /// One found none in the table.
+    is_crowded: bool,
     /// When room may be made again.
     room: Instant,
     /// Audited flows that began before are told (CLOCK_MONOTONIC).
@@ -91,7 +94,17 @@ impl Times {
     /// At the start: all is due, and what a former daemon told of audited flows is told again, as nobody remembers it.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { collect: Some(now), watched: None, busy: None, is_behind: false, is_full: false, room: now, audited_ns: 0, logged: None }
+        Self {
+            collect: Some(now),
+            watched: None,
+            busy: None,
+            is_behind: false,
+            is_full: false,
+            is_crowded: false,
+            room: now,
+            audited_ns: 0,
+            logged: None,
+        }
     }
 }
 
@@ -179,7 +192,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
             collect::forget(&self.maps, &wishes.forget, clock, &mut self.told.records)?;
         }
         for answer in wishes.open {
-            self.end_what_is_over()?;
+            self.end_what_is_over(LINGER_NS)?;
             let open = collect::open(&self.maps, clock)?;
             let lost = self.lost()?;
             let seen = Seen { records: std::mem::take(&mut self.told.records), open, lost };
@@ -194,7 +207,10 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
             self.make_room()?;
         } else if self.times.collect.is_some_and(|due| due <= now) {
             self.collect()?;
+        } else if self.times.is_crowded {
+            self.end_what_is_over(SHORT_LINGER_NS)?;
         }
+        self.times.is_crowded = false;
         Ok(())
     }
 
@@ -225,6 +241,7 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
                 break;
             };
             self.times.is_full |= event.kind == EventKind::Full as u32;
+            self.times.is_crowded |= event.kind == EventKind::Crowded as u32;
             if event.kind == EventKind::Busy as u32 {
                 let now = Instant::now();
                 self.times.busy = Some(now + BUSY);
@@ -255,16 +272,16 @@ impl<T: FnMut(Vec<RawFlow>, u64) -> bool> Thread<T> {
     }
 
     fn collect(&mut self) -> Result<(), BpfError> {
-        let is_left = self.end_what_is_over()?;
+        let is_left = self.end_what_is_over(if self.times.is_crowded { SHORT_LINGER_NS } else { LINGER_NS })?;
         self.times.collect = Some(Instant::now() + self.period());
         if is_left { Ok(()) } else { self.fall_asleep() }
     }
 
     /// Says whether anything is left.
-    fn end_what_is_over(&mut self) -> Result<bool, BpfError> {
+    fn end_what_is_over(&mut self, linger_ns: u64) -> Result<bool, BpfError> {
         let clock = Clock::now();
         let audited = (self.times.audited_ns, clock.mono_ns.saturating_sub(SURELY_THERE_NS).max(self.times.audited_ns));
-        let is_left = collect::collect(&self.maps, Round { clock, audited }, &mut self.told.records)?;
+        let is_left = collect::collect(&self.maps, Round { clock, linger_ns, audited }, &mut self.told.records)?;
         self.times.audited_ns = audited.1;
         Ok(is_left)
     }
