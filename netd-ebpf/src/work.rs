@@ -25,7 +25,7 @@ pub(crate) struct Work {
     pub(crate) judged: (JudgedKey, Judged),
     /// A new flow, before it is put into its map.
     pub(crate) flow: Flow,
-    /// Flows that this CPU found lately.
+    /// Flows and neighbours that this CPU found lately.
     pub(crate) nearby: Nearby,
 }
 
