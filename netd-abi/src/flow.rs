@@ -67,28 +67,30 @@ pub const fn first_word(slot: u16, protocol: u8, local_port: [u8; 2], remote_por
 }
 
 /// What is known of a flow. Counters are added to without a lock: of packets of one direction on two CPUs at the same moment one may be missing here,
-/// never in the attachment's own counters.
+/// never in the attachment's own counters. What each packet changes lies together at the end: behind its key ([`crate::table::Entry`]) that is one line of memory.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// When it began: nanoseconds since boot (CLOCK_MONOTONIC, coarse).
     pub first_ns: u64,
-    /// When its last packet came.
-    pub last_ns: u64,
-    /// What went each way, by [`crate::Direction::number`].
-    pub counters: [Counters; 2],
     /// The epoch in which it was judged ([`Config::epoch`]); in another one it is judged again.
     pub epoch: u32,
     /// The rule that decided, or [`crate::policy::NO_RULE`].
     pub rule: u32,
+    /// Zero.
+    pub padding: u64,
+    /// When its last packet came.
+    pub last_ns: u64,
+    /// What went each way, by [`crate::Direction::number`].
+    pub counters: [Counters; 2],
+    /// Index of the host end of the neighbour that the short way leads to, [`NO_NEIGHBOUR`], or zero: not looked for yet.
+    pub neighbour: u32,
     /// A [`crate::Verdict`]'s number. One that was cut by a newer policy stays here as dropped or rejected.
     pub verdict: u8,
     /// Which way its first packet went ([`crate::Direction::number`]).
     pub opener: u8,
     /// TCP flags seen each way (RFC 9293, 3.1: the byte with FIN as its lowest bit).
     pub flags: [u8; 2],
-    /// Index of the host end of the neighbour that the short way leads to, [`NO_NEIGHBOUR`], or zero: not looked for yet.
-    pub neighbour: u32,
 }
 
 /// In place of a neighbour's index: the short way leads nowhere.
@@ -277,7 +279,7 @@ pub struct Judged {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 2 + 1 + 1 + 2 + 2 + 16 + 16); // sums of fields: no hidden padding
-const _: () = assert!(size_of::<Flow>() == 8 + 8 + 48 + 4 + 4 + 1 + 1 + 2 + 4);
+const _: () = assert!(size_of::<Flow>() == 8 + 4 + 4 + 8 + 8 + 48 + 4 + 1 + 1 + 2);
 const _: () = assert!(size_of::<Denied>() == 8 + 24 + 4 * 4);
 const _: () = assert!(size_of::<FragmentKey>() == 4 + 16 + 16 + 4 + 1 + 1 + 2);
 const _: () = assert!(size_of::<Fragment>() == 4 + 4 + 8);

@@ -67,13 +67,13 @@ pub const HAPPENED: MapSpec = map::<u32, u64>("HAPPENED", MapKind::PerCpuArray, 
 /// Further addresses that attachments may send from.
 pub const ALLOWED: MapSpec = map::<(u32, AllowedKey), u32>("ALLOWED", MapKind::Lpm, 16_384);
 /// Flows ([`crate::table`]).
-pub const FLOWS: MapSpec = MapSpec { version: 3, ..map::<u32, Entry>("FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
+pub const FLOWS: MapSpec = MapSpec { version: 4, ..map::<u32, Entry>("FLOWS", MapKind::Mapped, BUCKETS * WAYS) };
 /// What was said of each of them.
-pub const MARKS: MapSpec = MapSpec { version: 2, ..map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS) };
+pub const MARKS: MapSpec = MapSpec { version: 3, ..map::<u32, Bucket>("MARKS", MapKind::Mapped, BUCKETS) };
 /// Confirmed flows that found no room there. Nothing evicts them but the daemon.
-pub const SPILLED: MapSpec = map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 131_072);
+pub const SPILLED: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Flow>("SPILLED", MapKind::Hash, 131_072) };
 /// What flows are spread with.
-pub const SPREAD: MapSpec = map::<u32, Spread>("SPREAD", MapKind::Mapped, 1);
+pub const SPREAD: MapSpec = MapSpec { version: 2, ..map::<u32, Spread>("SPREAD", MapKind::Mapped, 1) };
 /// What was denied lately.
 pub const DENIED: MapSpec = MapSpec { version: 2, ..map::<FlowKey, Denied>("DENIED", MapKind::LruHash, 4_096) };
 /// What was said of first fragments.

@@ -1,6 +1,6 @@
 //! The table of flows: plain arrays, in which a known flow is found, and a new one begun, with three lines of memory and no call (a hash of the kernel's takes
-//! a call and twice as many lines, its LRU hash a dozen, and locks). A bucket of map `MARKS` has a [`Mark`] for each of its ways, and `FLOWS` the flow at the
-//! same place. A new flow may take the place of one that has no reply yet, never that of a confirmed one; of those a bucket takes [`MOST_CONFIRMED`], and
+//! a call and twice as many lines, its LRU hash a dozen, and locks). A bucket of map `MARKS` has a [`Mark`] for each of its ways, and `FLOWS` the flow
+//! ([`place_in_flows`]). A new flow may take the place of one that has no reply yet, never that of a confirmed one; of those a bucket takes [`MOST_CONFIRMED`], and
 //! what is more goes into the hash `SPILLED`.
 //!
 //! There are no locks. What decides about packets is in the mark, one word that is read and written at once and holds a part of its own key's hash: whatever
@@ -16,12 +16,21 @@ pub const MOST_CONFIRMED: u32 = 6;
 pub const BUCKETS: u32 = 1 << BUCKET_BITS;
 const BUCKET_BITS: u32 = 12;
 
+/// Where in map `FLOWS` the flow of a way of a bucket is. Two ways lie side by side, and behind the first two of all buckets come the next two: while there are
+/// few flows they are in few pages of memory, and both ends of a connection, which share a bucket, in one. (Where the processor has forgotten where a page is
+/// it takes as long to find out as the rest of a new flow does.)
+#[inline(always)]
+#[must_use]
+pub const fn place_in_flows(bucket: u32, way: u32) -> u32 {
+    (way >> 1) * 2 * BUCKETS + 2 * bucket + (way & 1)
+}
+
 /// The marks of a bucket.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket(pub [u64; WAYS as usize]);
 
-/// Element of map `FLOWS`, at the place of its mark.
+/// Element of map `FLOWS`, at [`place_in_flows`] of its mark's bucket and way.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -29,26 +38,24 @@ pub struct Entry {
     pub key: FlowKey,
     /// What is known of it.
     pub flow: Flow,
-    /// Zero.
-    pub padding: u64,
 }
 
 /// The one value of map `SPREAD`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread {
     /// Random numbers, so that nobody can choose connections that meet in one bucket. All zero: not chosen yet.
     pub seeds: [u64; 11],
-    /// Not zero: there may be flows in map `SPILLED`. Programs set it to [`ARE_SPILLED`] before they put one there.
-    pub spilled: u64,
+    /// Of each bucket: not zero if one of its flows may be in map `SPILLED`. Programs set it to [`ARE_SPILLED`] before they put one there.
+    pub spilled: [u8; BUCKETS as usize],
 }
 
 /// [`Spread::spilled`]: a flow was, or is being, put into map `SPILLED`.
-pub const ARE_SPILLED: u64 = 1;
+pub const ARE_SPILLED: u8 = 1;
 /// The same, and no flow has been since the daemon found none there.
-pub const NONE_SEEN: u64 = 2;
-/// Where the word is among those of [`Spread`].
-pub const SPILLED_AT: usize = core::mem::offset_of!(Spread, spilled) / 8;
+pub const NONE_SEEN: u8 = 2;
+/// Where these bytes are among those of [`Spread`].
+pub const SPILLED_AT: usize = core::mem::offset_of!(Spread, spilled);
 
 /// Where a key is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +67,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// A key's place. The hash is one that two keys share by chance only (multilinear-HM: Lemire and Kaser, "Strongly universal string hashing is fast", 2014;
-    /// the higher half of the sum counts).
+    /// A key's place. Both ends of a connection have one bucket: what the second asks for has been fetched for the first. The hash is one that two connections
+    /// share by chance only (multilinear-HM: Lemire and Kaser, "Strongly universal string hashing is fast", 2014; the higher half of the sum counts).
     #[inline(always)]
     #[must_use]
     pub const fn of(spread: &Spread, key: &FlowKey) -> Self {
         let seeds = &spread.seeds;
-        // SAFETY: a key has forty bytes without padding (asserted beside it), and every bit pattern is a number.
-        let words: [u32; 10] = unsafe { core::mem::transmute(*key) };
+        let words = both_ends(key);
         let mut sum = seeds[0];
         let mut at = 0;
         while at < words.len() {
@@ -78,6 +84,31 @@ impl Place {
         let hash = (sum >> (64 - BUCKET_BITS - HASH_BITS)) & ((1 << HASH_BITS) - 1);
         Self { bucket: (sum >> (64 - BUCKET_BITS)) as u32, check: (hash | (key.slot as u64) << HASH_BITS & mask(CHECK)) as u32 }
     }
+}
+
+/// The parts of a key that both ends of a connection share, in an order that both find: that of their addresses. (By masks, as a branch would be taken every other
+/// time.)
+#[inline(always)]
+const fn both_ends(key: &FlowKey) -> [u32; 10] {
+    let [_, local, rest_of_local, remote, rest_of_remote] = key.words();
+    let turned = 0_u64.wrapping_sub((rest_of_local > rest_of_remote) as u64);
+    let (first, rest_of_first) = ((local ^ remote) & turned, (rest_of_local ^ rest_of_remote) & turned);
+    let (local_port, remote_port) = (u16::from_ne_bytes(key.local_port) as u64, u16::from_ne_bytes(key.remote_port) as u64);
+    let first_port = (local_port ^ remote_port) & turned;
+    let addresses = [local ^ first, rest_of_local ^ rest_of_first, remote ^ first, rest_of_remote ^ rest_of_first];
+    let [a, b, c, d] = addresses;
+    [
+        key.protocol as u32,
+        ((local_port ^ first_port) << 16 | remote_port ^ first_port) as u32,
+        a as u32,
+        (a >> 32) as u32,
+        b as u32,
+        (b >> 32) as u32,
+        c as u32,
+        (c >> 32) as u32,
+        d as u32,
+        (d >> 32) as u32,
+    ]
 }
 
 /// First bit and number of bits of each part of a mark; bit 0 says that there is one.
@@ -197,6 +228,12 @@ impl Mark {
         (self.get(CHECK) as u32 ^ place.check) >> HASH_BITS == 0
     }
 
+    /// Whether it is of the other end of the connection that this place is for, which has the same hash.
+    #[inline(always)]
+    const fn is_of_other_end(self, place: Place) -> bool {
+        (self.get(CHECK) as u32 ^ place.check) & mask((0, HASH_BITS)) as u32 == 0
+    }
+
     /// Whether it was judged in this epoch, of which it has eight bits: [`Flow::epoch`] has to agree.
     #[inline(always)]
     #[must_use]
@@ -240,7 +277,8 @@ pub enum Room {
 }
 
 /// Finds a new flow its place, by the marks of its bucket. Where none is free the flow that nobody waits for any more gives way, and then one of who has half of those
-/// without a reply, or more: who floods the table takes its own places and not everybody's. Of those that may go the one that was silent longest does.
+/// without a reply, or more: who floods the table takes its own places and not everybody's. Of those that may go the one that was silent longest does, but not the
+/// other end of the same connection.
 #[inline(always)]
 pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
     // Most often there is one: nothing else is weighed then.
@@ -259,6 +297,8 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
             i32::MAX
         } else if idle >= FORSAKEN {
             2 * BEFORE + idle
+        } else if mark.is_of_other_end(place) {
+            -1
         } else if mark.is_of_attachment(place) {
             own += 1;
             BEFORE + idle
@@ -279,13 +319,13 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
 }
 
 /// The way of the flow that was silent longest, of those without a reply that are of the attachment with most such in a bucket. `places` is [`places`] of a mark
-/// of this bucket. [`WAYS`] where there is none any more.
+/// of this bucket. [`WAYS`] where there is none any more. Nor does here the other end of the connection that `place` is for.
 #[inline(always)]
-pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, now_ns: u64) -> u32 {
+pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, place: Place, now_ns: u64) -> u32 {
     let (mut chosen, mut most) = (WAYS, 0);
     for way in 0..WAYS {
         let mark = mark(way);
-        let greed = if mark.is_new() { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
+        let greed = if mark.is_new() && !mark.is_of_other_end(place) { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
         if greed > most {
             (chosen, most) = (way, greed);
         }
@@ -306,8 +346,9 @@ const fn age_of(time_ns: u64) -> u32 {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
-const _: () = assert!(size_of::<Entry>() == 40 + 80 + 8);
-const _: () = assert!(size_of::<Spread>() == 11 * 8 + 8);
+const _: () = assert!(size_of::<Entry>() == 40 + 88);
+const _: () = assert!(core::mem::offset_of!(Entry, flow) + core::mem::offset_of!(Flow, last_ns) == 64);
+const _: () = assert!(size_of::<Spread>() == 11 * 8 + BUCKETS as usize);
 
 // SAFETY: repr(C), integers only and no padding (asserted above and beside the parts), so that every byte pattern is a value and every byte is set.
 #[cfg(feature = "user")]
@@ -319,7 +360,7 @@ mod tests {
 
     /// Random ones; small ones would spread nothing.
     const SPREAD: Spread = Spread {
-        spilled: 0,
+        spilled: [0; BUCKETS as usize],
         seeds: [
             0xf2a7_4de4_52e6_b438,
             0x6513_270e_269e_0d37,
@@ -352,11 +393,12 @@ mod tests {
 
     /// The mark of a flow of this attachment that was silent for so many seconds at the hundredth.
     fn silent(slot: u16, seconds: u64) -> Mark {
-        Mark::of(place(slot), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() })
+        Mark::of(Place::of(&SPREAD, &FlowKey { slot, ..FlowKey::default() }), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() })
     }
 
+    /// Where another flow of it begins.
     fn place(slot: u16) -> Place {
-        Place::of(&SPREAD, &FlowKey { slot, ..FlowKey::default() })
+        Place::of(&SPREAD, &FlowKey { slot, remote_port: [0, 80], ..FlowKey::default() })
     }
 
     fn room_of(slot: u16, bucket: [Mark; 8]) -> Room {
@@ -365,7 +407,7 @@ mod tests {
 
     fn greediest_of(bucket: [Mark; 8]) -> u32 {
         let mark = |way| bucket[way as usize];
-        greediest(mark, |of| places(mark, of), 100 << 30)
+        greediest(mark, |of| places(mark, of), place(0), 100 << 30)
     }
 
     #[test]
@@ -382,6 +424,16 @@ mod tests {
         let answered = silent(9, 1).confirmed();
         let bucket = [silent(7, 5), silent(9, 6), silent(8, 2), silent(8, 3), answered, answered, answered, silent(8, 1)];
         assert_eq!((room_of(7, bucket), greediest_of(bucket)), (Room::OfGreediest, 3));
+    }
+
+    #[test]
+    fn the_other_end_of_the_same_connection_stays_as_long_as_it_is_waited_for() {
+        let answered = silent(9, 1).confirmed();
+        let other_end = |seconds: u64| Mark::of(place(8), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() });
+        let bucket = |seconds| [answered, answered, answered, answered, other_end(seconds), silent(8, 1), answered, answered];
+        assert_eq!((room_of(7, bucket(2)), greediest_of(bucket(2))), (Room::OfGreediest, 5));
+        assert_eq!(room_of(7, bucket(9)), Room::Of(4), "nobody waits for it any more");
+        assert_eq!(room_of(7, [answered, answered, answered, answered, other_end(2), answered, answered, answered]), Room::None);
     }
 
     #[test]
@@ -424,6 +476,28 @@ mod tests {
         assert_eq!(at(&key), at(&{ key }));
         for other in others {
             assert_ne!(at(&key), at(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_share_a_bucket_and_no_mark() {
+        for (local, remote) in [(2, 3), (3, 2), (3, 3)] {
+            let end = |last: u8| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last];
+            let (local, remote) = (end(local), end(remote));
+            let one = FlowKey { slot: 1, protocol: 6, local, remote, local_port: [0x9c, 0x40], remote_port: [0, 80], padding: 0 };
+            let (place, other) = (Place::of(&SPREAD, &one), Place::of(&SPREAD, &one.from_other_end(2)));
+            assert!(local == remote || place.bucket == other.bucket, "{local:?} {remote:?}");
+            assert_ne!(place, other);
+            let turned = FlowKey { local_port: one.remote_port, remote_port: one.local_port, ..one };
+            assert_ne!(place, Place::of(&SPREAD, &turned), "whose port it is makes a difference");
+        }
+    }
+
+    #[test]
+    fn every_way_of_every_bucket_has_a_place_of_its_own() {
+        let mut taken = [false; (BUCKETS * WAYS) as usize];
+        for (bucket, way) in (0..BUCKETS).flat_map(|bucket| (0..WAYS).map(move |way| (bucket, way))) {
+            assert!(!core::mem::replace(&mut taken[place_in_flows(bucket, way) as usize], true), "{bucket} {way}");
         }
     }
 

@@ -18,7 +18,7 @@ use netd_ebpf::verdict::Outcome;
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, GoesOn, Passing, is_for_another};
+use crate::track::{self, Passing, is_for_another};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short, table};
 
@@ -44,13 +44,13 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     };
     let config = maps::config();
     let packet = Passing { now: work.seen.ticks(), counted, epoch: config.epoch, flags: plain.flags };
-    let goes = if let Some(goes) = track::near(&work.seen.key, &work.nearby, &packet, direction) {
+    let neighbour = if let Some(goes) = track::near(&work.seen.key, &work.nearby, &packet, direction) {
+        count_plain(end.slot, direction, counted, goes.rule);
         if !is_short(direction, config) {
-            count(end.slot, direction, counted, goes.said);
             return goes_on(end, direction);
         }
         work.seen.is(ctx, direction, counted, config);
-        goes
+        goes.neighbour
     } else {
         work.seen.is(ctx, direction, counted, config);
         fill(plain, work, direction);
@@ -61,13 +61,13 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         if said == Said::MORE_TO_DO {
             return done(ctx, end, work, direction, Said::from_raw(track::look_closer()));
         }
-        GoesOn { neighbour: work.seen.neighbour, said }
+        count(end.slot, direction, counted, said);
+        work.seen.neighbour
     };
-    count(end.slot, direction, counted, goes.said);
-    if !is_short(direction, config) || goes.neighbour == NO_NEIGHBOUR {
+    if !is_short(direction, config) || neighbour == NO_NEIGHBOUR {
         return goes_on(end, direction);
     }
-    shortly(ctx, end, work, plain, goes.neighbour)
+    shortly(ctx, end, work, plain, neighbour)
 }
 
 /// Whether the short way may be taken at all.
@@ -416,6 +416,13 @@ pub(crate) fn count(slot: u32, direction: Direction, packet: Counters, said: Sai
     let why = if said.number() == Why::Forward.number() { Why::Forward } else { Why::AuditPolicy };
     count_number(slot, direction, why.number(), packet);
     count_rule(said.rule(), packet);
+}
+
+/// The same of a packet that simply goes on.
+#[inline(always)]
+pub(crate) fn count_plain(slot: u32, direction: Direction, packet: Counters, rule: u32) {
+    count_number(slot, direction, Why::Forward.number(), packet);
+    count_rule(rule, packet);
 }
 
 #[inline(always)]

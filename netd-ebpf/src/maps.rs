@@ -1,7 +1,7 @@
 //! Every map, one line each, and the few ways in which the programs use them. Never decides what an entry means.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_map_lookup_elem};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use netd_abi::attachment::{AllowedKey, End, place_of};
@@ -65,10 +65,12 @@ static REVISION: Array<u64> = Array::with_max_entries(maps::REVISION.entries, BP
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(maps::EVENTS.entries, 0);
 
-/// This CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: what outlives a packet there is only where things were found lately,
-/// and other programs search again.
+/// Each CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: what outlives a packet there is only where things were found lately,
+/// and other programs search again. As many as there may be CPUs, which the daemon knows when it loads them; side by side, as only such an array begins at a page
+/// (that is what the flag is for), so that no line of it is two.
 #[map]
-static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+static WORK: Array<Work> = Array::with_max_entries(MOST_CPUS, BPF_F_MMAPABLE);
+const MOST_CPUS: u32 = 64;
 /// What this CPU has judged lately. Not pinned: other programs judge again.
 #[map]
 static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(recent::PLACES, 0);
@@ -76,9 +78,11 @@ static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(recent::PLACE
 /// This CPU's place to work in.
 #[inline(always)]
 pub(crate) fn work() -> Option<&'static mut Work> {
+    // SAFETY: the helper takes nothing and gives a number.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u32;
     // SAFETY: the place is this CPU's own, and a tc program is not interrupted by another one on its CPU, so that there is one user at a time. Zeroes are
     // a value of it, and whatever a former packet left is, too.
-    WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
+    WORK.get_ptr_mut(cpu).map(|work| unsafe { &mut *work })
 }
 
 /// The attachment behind an interface.

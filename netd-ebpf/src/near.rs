@@ -1,9 +1,12 @@
-//! Where a CPU found flows and neighbours lately: packets come in trains, and what was found a moment ago is there without a search. Never says what is known of
-//! it, nor whether it is still there: a flow's mark and key do, and a neighbour's address.
+//! Where a CPU found flows and neighbours lately: packets come in trains, and what was found a moment ago is there without a search. Never says whether it is
+//! still there: a flow's mark does, and a neighbour's address.
 //!
-//! A note of a flow holds for a second: two CPUs that began one and the same at the same moment, each at another place, search again and find one.
+//! A note is of one key, and of the mark that the flow had: while that is the same to the bit nothing has to be judged, and the flow is the one that was found (of
+//! those that may take its place within the second one of 250,000 has the same mark, and then the same verdict, too). It holds for a second, and for the epoch in
+//! which it was made: two CPUs that began one and the same flow at the same moment, each at another place, search again and find one.
 
 use netd_abi::flow::FlowKey;
+use netd_abi::table::{Mark, WAYS, place_in_flows};
 
 use crate::packet::Address;
 
@@ -16,17 +19,32 @@ const NEIGHBOUR_BITS: u32 = 4;
 /// Two to the 64, divided by the golden ratio: multiplied with it, numbers that differ a little differ in their highest bits (Knuth, TAOCP 3, 6.4).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Where a flow was found.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where a flow was found: one line of memory.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Near {
     key: FlowKey,
+    held: Held,
+    /// The mark that it had.
+    pub mark: Mark,
+    /// Where its mark is: which word of map `MARKS`.
+    pub word: u32,
     /// Its place in map `FLOWS`.
     pub at: u32,
-    /// What its mark has of its key ([`netd_abi::table::Place::check`]).
-    pub check: u32,
-    /// When, in units of 2^30 ns.
-    second: u64,
+}
+
+/// When something was noted, in units of 2^30 ns, and in which epoch: what it says holds no longer than both.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held(u64);
+
+impl Held {
+    /// Now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn since(now_ns: u64, epoch: u32) -> Self {
+        Self((now_ns >> 30) << 32 | epoch as u64)
+    }
 }
 
 /// What was found lately.
@@ -41,15 +59,16 @@ impl Nearby {
     /// Where a flow was found.
     #[inline(always)]
     #[must_use]
-    pub fn of(&self, key: &FlowKey, now_ns: u64) -> Option<&Near> {
+    pub fn of(&self, key: &FlowKey, held: Held) -> Option<&Near> {
         let near = &self.flows[place(key)];
-        (near.key.is(key) && near.second == now_ns >> 30).then_some(near)
+        (near.key.is(key) && near.held == held).then_some(near)
     }
 
-    /// A flow was found.
+    /// A flow was found here, with this mark.
     #[inline(always)]
-    pub fn note(&mut self, key: &FlowKey, now_ns: u64, at: u32, check: u32) {
-        self.flows[place(key)] = Near { key: *key, at, check, second: now_ns >> 30 };
+    pub fn note(&mut self, key: &FlowKey, held: Held, word: u32, mark: Mark) {
+        let at = place_in_flows(word / WAYS, word % WAYS);
+        self.flows[place(key)] = Near { key: *key, held, mark, word, at };
     }
 
     /// The host end at which this address may be, or another one, or zero.
@@ -91,7 +110,8 @@ mod tests {
     }
 
     fn nobody() -> Nearby {
-        Nearby { flows: [Near::default(); PLACES], neighbours: [0; NEIGHBOURS] }
+        let nothing = Near { key: FlowKey::default(), held: Held(0), mark: Mark::NOTHING, word: 0, at: 0 };
+        Nearby { flows: [nothing; PLACES], neighbours: [0; NEIGHBOURS] }
     }
 
     #[test]
@@ -108,16 +128,18 @@ mod tests {
     fn a_flow_is_found_where_it_was_noted_until_another_takes_the_place() {
         let mut nearby = nobody();
         let one = key(3, 40_000);
-        let found = |nearby: &Nearby, key: &FlowKey, second: u64| nearby.of(key, second << 30).map(|near| (near.at, near.check));
-        assert_eq!(found(&nearby, &one, 0), None);
-        nearby.note(&one, 7 << 30, 77, 5);
-        assert_eq!((found(&nearby, &one, 7), found(&nearby, &one, 8)), (Some((77, 5)), None));
-        assert_eq!(found(&nearby, &key(4, 40_000), 7), None);
+        let held = |second: u64| Held::since(second << 30, 5);
+        let found = |nearby: &Nearby, key: &FlowKey, held: Held| nearby.of(key, held).map(|near| (near.word, near.mark));
+        assert_eq!(found(&nearby, &one, held(0)), None);
+        nearby.note(&one, held(7), 77, Mark(3));
+        assert_eq!((found(&nearby, &one, held(7)), found(&nearby, &one, held(8))), (Some((77, Mark(3))), None));
+        assert_eq!(found(&nearby, &one, Held::since(7 << 30, 6)), None, "in another epoch it may be judged otherwise");
+        assert_eq!(found(&nearby, &key(4, 40_000), held(7)), None);
         let elsewhere = FlowKey { remote: [9; 16], ..one };
-        assert_eq!(found(&nearby, &elsewhere, 7), None, "who has the same ports at another address is another one");
+        assert_eq!(found(&nearby, &elsewhere, held(7)), None, "who has the same ports at another address is another one");
         let other = (1..).map(|port| key(3, port)).find(|other| place(other) == place(&one)).unwrap();
-        nearby.note(&other, 7 << 30, 78, 6);
-        assert_eq!((found(&nearby, &one, 7), found(&nearby, &other, 7)), (None, Some((78, 6))));
+        nearby.note(&other, held(7), 78, Mark(5));
+        assert_eq!((found(&nearby, &one, held(7)), found(&nearby, &other, held(7))), (None, Some((78, Mark(5)))));
     }
 
     #[test]

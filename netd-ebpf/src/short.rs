@@ -13,7 +13,7 @@ use netd_ebpf::near::Nearby;
 use netd_ebpf::packet::{Address, Cut, bytes, words};
 use netd_ebpf::said::Said;
 
-use crate::handle::count;
+use crate::handle::{count, count_plain};
 use crate::track::{GoesOn, near};
 use crate::work::Work;
 use crate::{maps, read, table};
@@ -43,7 +43,7 @@ fn turned() -> Option<()> {
         return None;
     }
     let neighbour = neighbour(from, &packet.destination, frame.destination_mac, nearby);
-    if let Some(known) = table::find(&seen.key) {
+    if let Some(known) = table::find(&seen.key, table::place_of(&seen.key)) {
         // SAFETY: an array's element is always there. The next packets of the flow go by it, after a look at who is there.
         unsafe { (*known.flow).neighbour = neighbour.map_or(NO_NEIGHBOUR, |to| to.ifindex) };
     }
@@ -95,14 +95,14 @@ fn go_known_way(ctx: &TcContext, neighbour: u32, mac: (u16, u32), flags: u8) -> 
         return None;
     }
     *other = key.from_other_end(to.slot as u16);
-    let Some(GoesOn { said, .. }) = near(other, nearby, &seen.passing(flags), Direction::ToContainer) else {
+    let Some(GoesOn { rule, .. }) = near(other, nearby, &seen.passing(flags), Direction::ToContainer) else {
         seen.key = *other;
         seen.goes(Direction::ToContainer);
         seen.ifindex = neighbour;
         return Some(TO_BE_FOUND);
     };
     let ways = redirect(ctx.skb.skb, neighbour)?;
-    count(to.slot, Direction::ToContainer, seen.counted, said);
+    count_plain(to.slot, Direction::ToContainer, seen.counted, rule);
     Some(ways)
 }
 

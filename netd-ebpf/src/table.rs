@@ -5,8 +5,8 @@ use core::ptr;
 use netd_abi::Happened;
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::policy::RuleValue;
-use netd_abi::table::{ARE_SPILLED, Entry, MOST_CONFIRMED, Mark, Place, Room, WAYS, greediest, places, room};
-use netd_ebpf::near::{Near, Nearby};
+use netd_abi::table::{ARE_SPILLED, BUCKETS, Entry, MOST_CONFIRMED, Mark, Place, Room, WAYS, greediest, place_in_flows, places, room};
+use netd_ebpf::near::{Held, Near, Nearby};
 use netd_ebpf::said::Said;
 
 use crate::maps;
@@ -21,26 +21,18 @@ pub(crate) struct Known {
     pub(crate) mark: Mark,
     /// Where the mark is.
     word: *mut u64,
-    /// Its place in map `FLOWS`.
-    at: u32,
-    /// Its mark's check.
-    check: u32,
+    /// Which word of map `MARKS` that is.
+    pub(crate) number: u32,
 }
 
 impl Known {
     /// None: its parts are set, as the verifier wants them to be wherever the compiler carries them.
-    pub(crate) const NONE: Self = Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), at: 0, check: 0 };
+    pub(crate) const NONE: Self = Self { flow: ptr::null_mut(), mark: Mark::NOTHING, word: ptr::null_mut(), number: 0 };
 
     /// What was said of it.
     #[inline(always)]
     pub(crate) fn said(&self) -> Said {
         Said::by(RuleValue { rule: self.mark.rule(), verdict: u32::from(self.mark.verdict()) })
-    }
-
-    /// Notes that this CPU found it. (Not where it begins: another CPU may begin it at the same moment.)
-    #[inline(always)]
-    pub(crate) fn is_near(&self, key: &FlowKey, nearby: &mut Nearby, now: u64) {
-        nearby.note(key, now, self.at, self.check);
     }
 
     /// Marks it so from now on.
@@ -60,7 +52,7 @@ impl Known {
     /// Marks it so from now on, and no new flow takes its place any more. False where the bucket has enough of such.
     #[inline(always)]
     pub(crate) fn confirm(&self, mark: Mark) -> bool {
-        let confirms = takes_one_more(self.at / WAYS);
+        let confirms = takes_one_more(self.number / WAYS);
         if confirms {
             self.write(mark.confirmed());
         }
@@ -81,9 +73,10 @@ fn takes_one_more(bucket: u32) -> bool {
     confirmed < MOST_CONFIRMED
 }
 
+/// Where the flow of this key is looked for, and begins.
 #[inline(always)]
-fn place_of(key: &FlowKey) -> Option<Place> {
-    maps::SPREAD.get(0).map(|spread| Place::of(spread, key))
+pub(crate) fn place_of(key: &FlowKey) -> Place {
+    maps::SPREAD.get(0).map_or(Place { bucket: 0, check: 0 }, |spread| Place::of(spread, key))
 }
 
 /// The marks of a bucket: [`WAYS`] words.
@@ -92,10 +85,9 @@ fn words_at(bucket: u32) -> Option<*mut u64> {
     maps::MARKS.get_ptr_mut(bucket).map(|bucket| bucket.cast())
 }
 
-/// The flow of this key.
+/// The flow of this key, in its place.
 #[inline(always)]
-pub(crate) fn find(key: &FlowKey) -> Option<Known> {
-    let place = place_of(key)?;
+pub(crate) fn find(key: &FlowKey, place: Place) -> Option<Known> {
     let words = words_at(place.bucket)?;
     let (mut chosen, mut mark) = (0, Mark::NOTHING);
     for way in 0..WAYS {
@@ -118,36 +110,32 @@ pub(crate) fn find(key: &FlowKey) -> Option<Known> {
     }
     // SAFETY: a bucket has so many words.
     let word = unsafe { words.add((chosen & (WAYS - 1)) as usize) };
-    flow.map(|flow| Known { flow, mark, word, at: place.bucket * WAYS + (chosen & (WAYS - 1)), check: place.check })
+    flow.map(|flow| Known { flow, mark, word, number: place.bucket * WAYS + (chosen & (WAYS - 1)) })
 }
 
-/// The flow of this key, where this CPU found it lately.
+/// The flow of this key, where this CPU found it lately and nothing has been said of it since.
 #[inline(always)]
-pub(crate) fn find_near(key: &FlowKey, nearby: &Nearby, now: u64) -> Option<Known> {
+pub(crate) fn find_near(key: &FlowKey, nearby: &Nearby, held: Held) -> Option<Known> {
     // SAFETY: it reads a local variable. What was just written is to be read back where it lies: the compiler would keep it on the stack instead, which is full.
     let key = unsafe { ptr::read_volatile(&raw const key) };
-    let &Near { at, check, .. } = nearby.of(key, now)?;
-    let words = words_at(at / WAYS)?;
+    let &Near { word: number, at, mark, .. } = nearby.of(key, held)?;
+    let words = words_at(number / WAYS)?;
     // SAFETY: a bucket has so many words.
-    let word = unsafe { words.add((at & (WAYS - 1)) as usize) };
+    let word = unsafe { words.add((number & (WAYS - 1)) as usize) };
     // SAFETY: as above; it is read at once.
-    let mark = Mark(unsafe { word.read_volatile() });
-    if !mark.is_at(Place { bucket: 0, check }) {
+    if unsafe { word.read_volatile() } != mark.0 {
         return None;
     }
-    flow_of(key, at).map(|flow| Known { flow, mark, word, at, check })
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(at)?;
+    // SAFETY: an array's element is always there.
+    Some(Known { flow: unsafe { &raw mut (*entry).flow }, mark, word, number })
 }
 
 /// The flow at a place, if it has this key.
 #[inline(always)]
 fn flow_at(key: &FlowKey, place: Place, way: u32) -> Option<*mut Flow> {
-    flow_of(key, place.bucket * WAYS + (way & (WAYS - 1)))
-}
-
-#[inline(always)]
-fn flow_of(key: &FlowKey, at: u32) -> Option<*mut Flow> {
-    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(at)?;
-    // SAFETY: an array's element is always there.
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place_in_flows(place.bucket, way & (WAYS - 1)))?;
+    // SAFETY: as above.
     unsafe { (*entry).key.is(key).then_some(&raw mut (*entry).flow) }
 }
 
@@ -167,33 +155,35 @@ fn way_of(key: &FlowKey, bucket: u32, check: u32) -> u32 {
     found
 }
 
-/// Puts a flow in that is not there: where [`room`] says.
+/// Puts a flow in that is not there: where [`room`] says. Gives its mark, and which word of map `MARKS` that is.
 #[inline(always)]
-pub(crate) fn begin(key: &FlowKey, flow: &Flow) {
-    if put(key, flow).is_none() {
+pub(crate) fn begin(key: &FlowKey, place: Place, flow: Flow) -> Option<(u32, Mark)> {
+    let put = put(key, place, flow);
+    if put.is_none() {
         maps::note(Happened::FlowNotTracked);
     }
+    put
 }
 
 #[inline(always)]
-fn put(key: &FlowKey, flow: &Flow) -> Option<()> {
-    let place = place_of(key)?;
+fn put(key: &FlowKey, place: Place, flow: Flow) -> Option<(u32, Mark)> {
     let words = words_at(place.bucket)?;
     let chosen = way_for(place.bucket, place.check, flow.last_ns);
     if chosen >= WAYS {
         return None;
     }
-    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place.bucket * WAYS + chosen)?;
+    let entry: *mut Entry = maps::FLOWS.get_ptr_mut(place_in_flows(place.bucket, chosen))?;
+    let mark = Mark::of(place, &flow);
     // SAFETY: an array's element is always there, and a bucket has so many words. First the former mark goes, last comes the new one: what is written in
     // between is nobody's.
     unsafe {
         let word = words.add(chosen as usize);
         word.write_volatile(Mark::NOTHING.0);
         (*entry).key = *key;
-        (*entry).flow = *flow;
-        word.write_volatile(Mark::of(place, flow).0);
+        (*entry).flow = flow;
+        word.write_volatile(mark.0);
     }
-    Some(())
+    Some((place.bucket * WAYS + chosen, mark))
 }
 
 /// The way of a bucket that a new flow gets, or [`WAYS`]: none. (By itself, as the verifier would follow each choice into all that comes after it.)
@@ -207,7 +197,7 @@ extern "C" fn way_for(bucket: u32, check: u32, now: u64) -> u32 {
         Room::Free(way) => return way,
         Room::None => return WAYS,
         Room::Of(way) => way,
-        Room::OfGreediest => greediest(mark, |mark| places_of(bucket, mark.0), now),
+        Room::OfGreediest => greediest(mark, |mark| places_of(bucket, mark.0), Place { bucket, check }, now),
     };
     maps::note(Happened::NewFlowGaveWay);
     way
@@ -222,25 +212,32 @@ extern "C" fn places_of(bucket: u32, mark: u64) -> u32 {
     places(|way| Mark(unsafe { words.add(way as usize).read_volatile() }), Mark(mark))
 }
 
-/// A confirmed flow that found no room in the table.
+/// A confirmed flow that found no room in its bucket of the table.
 #[inline(always)]
-pub(crate) fn spilled(key: &FlowKey) -> Option<*mut Flow> {
-    let is_any = maps::SPREAD.get(0).is_some_and(|spread| spread.spilled != 0);
+pub(crate) fn spilled(key: &FlowKey, bucket: u32) -> Option<*mut Flow> {
+    // SAFETY: the byte is in an array's element, which is always there, and read at once.
+    let is_any = says_spilled(bucket).is_some_and(|says| unsafe { says.read_volatile() } != 0);
     if is_any { maps::SPILLED.get_ptr_mut(key) } else { None }
 }
 
-/// Keeps a confirmed flow for which there is no room in the table.
+/// Where it is said whether a bucket's flows were spilled.
+#[inline(always)]
+fn says_spilled(bucket: u32) -> Option<*mut u8> {
+    let spread = maps::SPREAD.get_ptr_mut(0)?;
+    // SAFETY: an array's element is always there, and has a byte for each bucket.
+    Some(unsafe { (&raw mut (*spread).spilled).cast::<u8>().add((bucket & (BUCKETS - 1)) as usize) })
+}
+
+/// Keeps a confirmed flow for which there is no room in its bucket of the table.
 #[inline(never)]
-pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
-    let Some(spread) = maps::SPREAD.get_ptr_mut(0) else { return false };
-    // SAFETY: an array's element is always there.
-    let word = unsafe { &raw mut (*spread).spilled };
-    // SAFETY: as above; the word is written at once.
-    unsafe { word.write_volatile(ARE_SPILLED) };
+pub(crate) fn spill(key: &FlowKey, bucket: u32, flow: &Flow) -> bool {
+    let Some(says) = says_spilled(bucket) else { return false };
+    // SAFETY: an array's element is always there; the byte is written at once.
+    unsafe { says.write_volatile(ARE_SPILLED) };
     let is_kept = maps::SPILLED.insert(key, flow, 0).is_ok();
     // Once more, as the daemon may have found nothing in between and not have waited long enough for a CPU that was taken away.
     // SAFETY: as above.
-    unsafe { word.write_volatile(ARE_SPILLED) };
+    unsafe { says.write_volatile(ARE_SPILLED) };
     is_kept
 }
 
@@ -250,11 +247,12 @@ pub(crate) fn spill(key: &FlowKey, flow: &Flow) -> bool {
 pub(crate) extern "C" fn knows_other() -> u32 {
     let Some(Work { other, seen, .. }) = maps::work() else { return 0 };
     let epoch = seen.config.epoch;
-    if let Some(known) = find(other) {
+    let place = place_of(other);
+    if let Some(known) = find(other, place) {
         // SAFETY: an array's element is always there.
         return u32::from(known.said().passes() && known.mark.is_of(epoch) && unsafe { (*known.flow).epoch } == epoch);
     }
-    let Some(flow) = spilled(other) else { return 0 };
+    let Some(flow) = spilled(other, place.bucket) else { return 0 };
     // SAFETY: the element is there until the program has ended.
     let (verdict, judged) = unsafe { ((*flow).verdict, (*flow).epoch) };
     u32::from(Said::by(RuleValue { rule: 0, verdict: u32::from(verdict) }).passes() && judged == epoch)

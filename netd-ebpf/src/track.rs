@@ -7,9 +7,9 @@ use netd_abi::flow::{EventKind, Flow, FlowKey, config};
 use netd_abi::policy::RuleValue;
 use netd_abi::table::Mark;
 use netd_abi::{Counters, Direction, Happened, Why};
-use netd_ebpf::flow::{begins_anew, direction_of, opener};
+use netd_ebpf::flow::{begins_anew, direction_of, opener, opens};
 use netd_ebpf::guard;
-use netd_ebpf::near::Nearby;
+use netd_ebpf::near::{Held, Nearby};
 use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
@@ -31,31 +31,38 @@ pub(crate) struct Passing {
     pub(crate) flags: u8,
 }
 
+impl Passing {
+    /// When and in which epoch.
+    #[inline(always)]
+    const fn held(&self) -> Held {
+        Held::since(self.now, self.epoch)
+    }
+}
+
 /// What is known of a flow that goes on.
 #[derive(Clone, Copy)]
 pub(crate) struct GoesOn {
     /// As in [`Flow::neighbour`].
     pub(crate) neighbour: u32,
-    /// What was said of it.
-    pub(crate) said: Said,
+    /// The rule that lets it.
+    pub(crate) rule: u32,
 }
 
-/// Notes one more packet of a flow that this CPU found lately, where that is all there is to do. None where it has to be looked for, or looked at.
+/// Notes one more packet of a flow that this CPU found lately and that simply goes on, where that is all there is to do. None where it has to be looked for, or
+/// looked at.
 #[inline(always)]
 pub(crate) fn near(key: &FlowKey, nearby: &Nearby, packet: &Passing, direction: Direction) -> Option<GoesOn> {
-    let known = table::find_near(key, nearby, packet.now)?;
-    // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing, and of
-    // its flags the worst is that a SYN is judged once more, or goes on as the mark says.
-    let flow = unsafe { &mut *known.flow };
-    let said = known.said();
-    let Known { mark, .. } = known;
-    let is_judged = mark.is_of(packet.epoch) && flow.epoch == packet.epoch;
-    let is_settled = mark.is_confirmed() || !is_reply(mark, direction) && mark.seen(packet.now) == mark;
-    if !is_judged || !is_settled || begins_anew(mark.opener(), flow.flags, packet.flags, direction) || !said.passes() {
+    if opens(packet.flags) {
         return None;
     }
+    let Known { flow, mark, .. } = table::find_near(key, nearby, packet.held())?;
+    if !mark.is_confirmed() && is_reply(mark, direction) {
+        return None;
+    }
+    // SAFETY: an array's element is always there. Another flow may be written over it meanwhile: what is added to that is wrong there and decides nothing.
+    let flow = unsafe { &mut *flow };
     add(flow, direction.number() as usize & 1, packet);
-    Some(GoesOn { neighbour: flow.neighbour, said })
+    Some(GoesOn { neighbour: flow.neighbour, rule: mark.rule() })
 }
 
 /// Whether it goes the other way than the first one did.
@@ -64,31 +71,39 @@ fn is_reply(mark: Mark, direction: Direction) -> bool {
     u32::from(mark.opener() & opener::DIRECTION) != direction.number()
 }
 
-/// The same of a flow wherever it is.
+/// The same of the flow of a packet wherever it is.
 #[inline(always)]
-fn find(key: &FlowKey, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
-    let (flow, said) = if let Some(known) = table::find(key) {
-        // SAFETY: as above.
+fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
+    let known = table::find_near(&seen.key, nearby, packet.held()).or_else(|| {
+        seen.at = table::place_of(&seen.key);
+        table::find(&seen.key, seen.at)
+    });
+    let (flow, said) = if let Some(known) = known {
+        // SAFETY: as above; of the flags of another flow the worst is that a SYN is judged once more, or goes on as the mark says.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
         let is_judged = known.mark.is_of(packet.epoch) && flow.epoch == packet.epoch;
         if !is_judged || begins_anew(known.mark.opener(), flow.flags, packet.flags, direction) || !said.passes() {
             return Found::Known;
         }
-        if !known.mark.is_confirmed() {
-            let mark = known.mark.seen(packet.now);
+        let mut mark = known.mark;
+        if !mark.is_confirmed() {
+            mark = mark.seen(packet.now);
             if is_reply(mark, direction) {
                 if !known.confirm(mark) {
                     return Found::Known;
                 }
+                mark = mark.confirmed();
             } else if mark != known.mark {
                 known.write(mark);
             }
         }
-        known.is_near(key, nearby, packet.now);
+        if said.number() == Why::Forward.number() {
+            nearby.note(&seen.key, packet.held(), known.number, mark);
+        }
         (flow, said)
     } else {
-        let Some(flow) = table::spilled(key) else { return Found::Nothing };
+        let Some(flow) = table::spilled(&seen.key, seen.at.bucket) else { return Found::Nothing };
         // SAFETY: the element is there until the program has ended, whoever deletes it; what two CPUs add at once may be lost (see `Flow`).
         let flow = unsafe { &mut *flow };
         let said = said_of(flow);
@@ -98,14 +113,15 @@ fn find(key: &FlowKey, nearby: &mut Nearby, packet: &Passing, direction: Directi
         (flow, said)
     };
     add(flow, direction.number() as usize & 1, packet);
-    Found::GoesOn(GoesOn { neighbour: flow.neighbour, said })
+    seen.neighbour = flow.neighbour;
+    Found::GoesOn(said)
 }
 
 /// What is known of a packet's flow.
 #[derive(Clone, Copy)]
 enum Found {
-    /// It is known and goes on, as was said of it.
-    GoesOn(GoesOn),
+    /// It is known and goes on, as was said of it; its neighbour is in [`Seen`].
+    GoesOn(Said),
     /// It is known, and there is more to see to.
     Known,
     /// Nothing.
@@ -134,11 +150,9 @@ pub(crate) extern "C" fn find_known() -> u64 {
     // Without a place to work in nothing goes on: the next to be asked says so.
     let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::MORE_TO_DO.raw() };
     let packet = seen.passing(frame.packet.flags);
-    let said = match find(&seen.key, nearby, &packet, seen.direction()) {
-        Found::GoesOn(GoesOn { neighbour, said }) => {
-            seen.neighbour = neighbour;
-            said
-        }
+    let direction = seen.direction();
+    let said = match find(seen, nearby, &packet, direction) {
+        Found::GoesOn(said) => said,
         Found::Known => Said::MORE_TO_DO,
         Found::Nothing => Said::NOTHING,
     };
@@ -161,8 +175,8 @@ fn add(flow: &mut Flow, way: usize, packet: &Passing) {
 
 /// A reply was seen, and the flow's bucket has enough of such: it goes beside the table, where no flood evicts it either.
 #[inline(always)]
-fn spill(key: &FlowKey, known: Known, flow: &Flow, mark: Mark) {
-    if table::spill(key, flow) {
+fn spill(seen: &Seen, known: Known, flow: &Flow, mark: Mark) {
+    if table::spill(&seen.key, seen.at.bucket, flow) {
         known.forget();
         emit::wake_seldom(EventKind::Crowded, flow.last_ns);
         return;
@@ -183,11 +197,11 @@ fn end_not_told(now: u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn begins() -> u64 {
-    let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
     asks_as_opener(seen);
     let said = judge(seen);
     if said.passes() && is_for_another() == 0 {
-        begin(&frame.packet, seen, flow, said);
+        begin(&frame.packet, seen, nearby, said);
     }
     said.raw()
 }
@@ -205,8 +219,8 @@ pub(crate) extern "C" fn is_for_another() -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn look_closer() -> u64 {
-    let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    closer(&frame.packet, seen, flow).raw()
+    let Some(Work { frame, seen, flow, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    closer(&frame.packet, seen, flow, nearby).raw()
 }
 
 /// The packet is the first of its flow.
@@ -217,11 +231,12 @@ fn asks_as_opener(seen: &mut Seen) {
 }
 
 #[inline(always)]
-fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
-    let known = table::find(&seen.key).unwrap_or(Known::NONE);
+fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow, nearby: &mut Nearby) -> Said {
+    seen.at = table::place_of(&seen.key);
+    let known = table::find(&seen.key, seen.at).unwrap_or(Known::NONE);
     let mut place = known.flow;
     if place.is_null() {
-        place = table::spilled(&seen.key).unwrap_or(ptr::null_mut());
+        place = table::spilled(&seen.key, seen.at.bucket).unwrap_or(ptr::null_mut());
     }
     // Else it gave way a moment ago.
     let is_known = !place.is_null();
@@ -257,7 +272,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
                 } else if is_known && maps::SPILLED.remove(&seen.key).is_ok() {
                     end_not_told(seen.now);
                 }
-                begin(packet, seen, flow, said);
+                begin(packet, seen, nearby, said);
             }
             // One that is denied stays as it was.
             return said;
@@ -287,7 +302,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
         if !is_reply || mark.is_confirmed() {
             known.write(mark);
         } else if !known.confirm(mark) {
-            spill(&seen.key, known, flow, mark);
+            spill(seen, known, flow, mark);
         }
     }
     said
@@ -295,20 +310,26 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
 
 /// A flow begins.
 #[inline(never)]
-fn begin(packet: &Packet, seen: &mut Seen, flow: &mut Flow, said: Said) {
-    let way = seen.place();
-    flow.first_ns = seen.now;
-    flow.last_ns = seen.now;
-    // By numbers: a choice between both would be a call that zeroes bytes.
-    flow.counters = [seen.counted.times(way as u64 ^ 1), seen.counted.times(way as u64)];
-    flow.epoch = seen.config.epoch;
-    flow.rule = said.rule();
-    flow.verdict = said.verdict();
-    flow.opener = way as u8 | seen.opener;
-    flow.flags[way] = packet.flags;
-    flow.flags[way ^ 1] = 0;
-    flow.neighbour = 0;
-    table::begin(&seen.key, flow);
+fn begin(packet: &Packet, seen: &mut Seen, nearby: &mut Nearby, said: Said) {
+    let way = seen.place() as u8;
+    let flow = Flow {
+        first_ns: seen.now,
+        epoch: seen.config.epoch,
+        rule: said.rule(),
+        padding: 0,
+        last_ns: seen.now,
+        // By numbers: a choice between both would be a call that zeroes bytes.
+        counters: [seen.counted.times(u64::from(way) ^ 1), seen.counted.times(u64::from(way))],
+        neighbour: 0,
+        verdict: said.verdict(),
+        opener: way | seen.opener,
+        flags: [packet.flags * (way ^ 1), packet.flags * way],
+    };
+    if let Some((word, mark)) = table::begin(&seen.key, seen.at, flow)
+        && said.number() == Why::Forward.number()
+    {
+        nearby.note(&seen.key, Held::since(seen.now, seen.config.epoch), word, mark);
+    }
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
         emit::begun(packet, seen, said);
     }

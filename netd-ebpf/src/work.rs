@@ -6,6 +6,7 @@
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use aya_ebpf::programs::TcContext;
 use netd_abi::flow::{Config, Flow, FlowKey, Judged, JudgedKey};
+use netd_abi::table::Place;
 use netd_abi::{Counters, Direction};
 use netd_ebpf::near::Nearby;
 use netd_ebpf::packet::Frame;
@@ -13,32 +14,36 @@ use netd_ebpf::packet::Frame;
 use crate::read;
 use crate::track::Passing;
 
-/// One packet's work, and what its CPU remembers of those before.
+/// One packet's work, and what its CPU remembers of those before. What each packet needs comes first.
+#[repr(C)]
 pub(crate) struct Work {
-    /// The frame, parsed.
-    pub(crate) frame: Frame,
     /// The packet as part of a flow.
     pub(crate) seen: Seen,
+    /// The frame, parsed.
+    pub(crate) frame: Frame,
     /// Another flow that it has to do with: the receiver's, where it goes the short way to it; the one that an ICMP error is about.
     pub(crate) other: FlowKey,
     /// What is noted of a connection through a published port.
     pub(crate) judged: (JudgedKey, Judged),
-    /// A new flow, before it is put into its map.
+    /// A known flow that is looked at closely.
     pub(crate) flow: Flow,
     /// Flows and neighbours that this CPU found lately.
     pub(crate) nearby: Nearby,
 }
 
 /// A packet as part of a flow.
+#[repr(C)]
 pub(crate) struct Seen {
     /// The flow.
     pub(crate) key: FlowKey,
-    /// How much it counts.
-    pub(crate) counted: Counters,
     /// Now: nanoseconds since boot (CLOCK_MONOTONIC, coarse).
     pub(crate) now: u64,
     /// The kernel's tick when that was read.
     tick: u64,
+    /// How much it counts.
+    pub(crate) counted: Counters,
+    /// Where its flow is looked for in the table, once it was.
+    pub(crate) at: Place,
     /// What holds for all programs.
     pub(crate) config: Config,
     /// The interface of the attachment that is asked about.

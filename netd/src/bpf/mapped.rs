@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 
 use aya::maps::MapData;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -69,10 +69,16 @@ impl<T> Mapped<T> {
     }
 }
 
-impl Mapped<AtomicU64> {
-    /// All words.
-    pub(super) fn all(&self) -> &[AtomicU64] {
-        // SAFETY: so many words are mapped, aligned to a page, as long as `self` lives; whoever else writes them does so at once.
+/// What others may write at any time, as it is written at once.
+pub(super) trait Atomic {}
+
+impl Atomic for AtomicU8 {}
+impl Atomic for AtomicU64 {}
+
+impl<T: Atomic> Mapped<T> {
+    /// All values.
+    pub(super) fn all(&self) -> &[T] {
+        // SAFETY: so many are mapped, aligned to a page, as long as `self` lives; whoever else writes them does so at once.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 }

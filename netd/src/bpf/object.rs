@@ -33,6 +33,9 @@ pub(crate) fn name(direction: Direction) -> &'static str {
     }
 }
 
+/// The map with a place to work in for each CPU.
+const PLACES_TO_WORK: &str = "WORK";
+
 /// bpf(2)'s command to pin what a descriptor stands for. (aya pins a program only once.)
 const BPF_OBJ_PIN: libc::c_long = 6;
 
@@ -96,6 +99,8 @@ pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
     // aya takes the pin of each map as the truth, and keeps borrowed paths.
     let paths: Vec<(&str, PathBuf)> = netd_abi::MAPS.iter().map(|map| (map.name, pins.map(map))).collect();
     let mut loader = EbpfLoader::new();
+    let cpus = aya::util::nr_cpus().map_err(|(file, error)| BpfError::new(format!("read {file}"), error.into()))?;
+    loader.map_max_entries(PLACES_TO_WORK, cpus as u32);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }

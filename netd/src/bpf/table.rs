@@ -2,12 +2,12 @@
 //! what is over.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 use aya::maps::{Array, MapData};
 use netd_abi::flow::{Flow, FlowKey};
 use netd_abi::maps::{FLOWS, MARKS, SPREAD};
-use netd_abi::table::{ARE_SPILLED, Entry, Mark, NONE_SEEN, Place, SPILLED_AT, Spread, WAYS};
+use netd_abi::table::{ARE_SPILLED, BUCKETS, Entry, Mark, NONE_SEEN, Place, SPILLED_AT, Spread, WAYS, place_in_flows};
 
 use super::BpfError;
 use super::mapped::{Mapped, Values};
@@ -29,8 +29,21 @@ pub(crate) struct FlowTable {
     /// In this process's memory only while it is walked through: they are four megabytes.
     flows: Values<Entry>,
     spread: Spread,
-    /// The same in this process's memory, for its last word.
-    words: Mapped<AtomicU64>,
+    /// The same in this process's memory, for what it says of each bucket.
+    bytes: Mapped<AtomicU8>,
+}
+
+/// Buckets of which flows are spilled.
+pub(crate) struct Spilled<'a> {
+    spread: &'a Spread,
+    buckets: Vec<bool>,
+}
+
+impl Spilled<'_> {
+    /// A flow is there.
+    pub(crate) fn note(&mut self, key: &FlowKey) {
+        self.buckets[Place::of(self.spread, key).bucket as usize] = true;
+    }
 }
 
 impl FlowTable {
@@ -40,7 +53,7 @@ impl FlowTable {
             marks: Values::open(&pins.map(&MARKS))?.mapped()?,
             flows: Values::open(&pins.map(&FLOWS))?,
             spread: spread(pins)?,
-            words: Values::open(&pins.map(&SPREAD))?.mapped()?,
+            bytes: Values::open(&pins.map(&SPREAD))?.mapped()?,
         })
     }
 
@@ -78,34 +91,49 @@ impl FlowTable {
         Ok(())
     }
 
-    /// Spares the programs the look into map `SPILLED` for each new flow, if it is empty. One that spills a flow meanwhile has said so before, and is heeded:
-    /// either it said so after the first step, or its flow is there by the second look.
-    pub(crate) fn spare_spilled(&self, mut is_empty: impl FnMut() -> Result<bool, BpfError>, wait: impl FnOnce()) -> Result<(), BpfError> {
-        let word = &self.words.all()[SPILLED_AT];
-        if word.load(Ordering::SeqCst) == 0 || !is_empty()? {
+    /// To note which buckets' flows are spilled.
+    pub(crate) fn spilled(&self) -> Spilled<'_> {
+        Spilled { spread: &self.spread, buckets: vec![false; BUCKETS as usize] }
+    }
+
+    /// Spares the programs the look into map `SPILLED` for each new flow of a bucket of which none was seen there, if a second look finds none either. A program that
+    /// spills a flow meanwhile has said so before, and is heeded: either it said so after the first step, or its flow is there by the second look.
+    pub(crate) fn spare_spilled(
+        &self,
+        seen: &Spilled<'_>,
+        look: impl FnOnce(&mut Spilled<'_>) -> Result<(), BpfError>,
+        wait: impl FnOnce(),
+    ) -> Result<(), BpfError> {
+        let says = &self.bytes.all()[SPILLED_AT..];
+        let free: Vec<usize> = (0..says.len()).filter(|at| !seen.buckets[*at] && says[*at].load(Ordering::SeqCst) != 0).collect();
+        if free.is_empty() {
             return Ok(());
         }
-        word.store(NONE_SEEN, Ordering::SeqCst);
+        free.iter().for_each(|at| says[*at].store(NONE_SEEN, Ordering::SeqCst));
         wait();
-        if is_empty()? {
-            let _spilled_meanwhile = word.compare_exchange(NONE_SEEN, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let mut again = self.spilled();
+        look(&mut again)?;
+        for at in free.into_iter().filter(|at| !again.buckets[*at]) {
+            let _spilled_meanwhile = says[at].compare_exchange(NONE_SEEN, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
         Ok(())
     }
 
-    /// The flow that has this mark; none where it is being written. A mark that is no flow's, as two CPUs have written one place at the same moment, is taken out
+    /// The flow that has this mark, which is so many words behind the first one; none where it is being written. A mark that is no flow's, as two CPUs have written one place at the same moment, is taken out
     /// where the place stays so.
     fn flow_of(&self, flows: &Mapped<Entry>, at: usize, mark: Mark) -> Option<(FlowKey, Flow)> {
         if !mark.is_there() {
             return None;
         }
-        let Entry { key, mut flow, .. } = flows.read(at)?;
+        let (bucket, way) = (at as u32 / WAYS, at as u32 % WAYS);
+        let entry = place_in_flows(bucket, way) as usize;
+        let Entry { key, mut flow } = flows.read(entry)?;
         fence(Ordering::Acquire);
         // What decides is in the mark.
         (flow.rule, flow.verdict, flow.opener) = (mark.rule(), mark.verdict(), mark.opener());
         let place = Place::of(&self.spread, &key);
-        let is_its_own = mark.is_at(place) && place.bucket as usize == at / WAYS as usize;
-        if !is_its_own && flows.read(at).is_some_and(|again| again.key == key) {
+        let is_its_own = mark.is_at(place) && place.bucket == bucket;
+        if !is_its_own && flows.read(entry).is_some_and(|again| again.key == key) {
             let _ = self.marks.all()[at].compare_exchange(mark.0, Mark::NOTHING.0, Ordering::AcqRel, Ordering::Relaxed);
         }
         is_its_own.then_some((key, flow))
@@ -124,7 +152,7 @@ fn spread(pins: &Pins) -> Result<Spread, BpfError> {
     let former = pins.older(&SPREAD)?.into_iter().find_map(|path| typed::<Array<MapData, Spread>>(&path).ok()?.get(&0, 0).ok());
     // Each state has random keys of its own, and so has what it makes of nothing.
     let seeds = || std::array::from_fn(|_| RandomState::new().build_hasher().finish());
-    let spread = Spread { seeds: former.map_or_else(seeds, |former| former.seeds), spilled: ARE_SPILLED };
+    let spread = Spread { seeds: former.map_or_else(seeds, |former| former.seeds), spilled: [ARE_SPILLED; BUCKETS as usize] };
     map.set(0, spread, 0).map_err(|error| BpfError::new(tried(), error.into()))?;
     Ok(spread)
 }

@@ -19,7 +19,7 @@ use super::over::over_ns;
 use super::share::{Excess, excess};
 use crate::bpf::BpfError;
 use crate::bpf::switch::wait_for_programs;
-use crate::bpf::table::Stage;
+use crate::bpf::table::{Spilled, Stage};
 
 /// One part of so many of the spilled flows' room is free after room was made.
 const FREE: usize = 10;
@@ -52,16 +52,24 @@ pub(crate) fn collect(maps: &FlowMaps, round: Round, told: &mut Vec<RawFlow>) ->
         |key, flow| ended.push(closed(key, flow, round.clock)),
     )?;
     told.append(&mut ended);
+    let mut spilled = maps.flows.spilled();
     maps.spilled.walk(|key, flow| {
         told.extend(audited(key, flow));
         if is_over(key, Stage::Confirmed, flow) {
             end_spilled(maps, key, |flow| is_over(key, Stage::Confirmed, flow), round.clock, told)
         } else {
             is_left = true;
+            spilled.note(key);
             Ok(())
         }
     })?;
-    maps.flows.spare_spilled(|| maps.spilled.is_empty(), wait_for_programs)?;
+    let look = |spilled: &mut Spilled<'_>| {
+        maps.spilled.walk(|key, _| {
+            spilled.note(key);
+            Ok(())
+        })
+    };
+    maps.flows.spare_spilled(&spilled, look, wait_for_programs)?;
     Ok(is_left)
 }
 

@@ -1,16 +1,15 @@
 //! The table as programs write it: what is shown, what is taken out, and what is left alone.
 
 use netd_abi::maps;
-use netd_abi::table::ARE_SPILLED;
 
 use super::*;
 
 fn table() -> FlowTable {
-    let spread =
-        Spread { seeds: std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17)), spilled: 0 };
+    let seeds = std::array::from_fn(|at| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(at as u64 + 1).rotate_left(17));
+    let spread = Spread { seeds, spilled: [0; BUCKETS as usize] };
     let marks = Values::without_map((MARKS.entries * WAYS) as usize).mapped().unwrap();
-    let words = Values::without_map(SPILLED_AT + 1).mapped().unwrap();
-    FlowTable { marks, flows: Values::without_map(maps::FLOWS.entries as usize), spread, words }
+    let bytes = Values::without_map(size_of::<Spread>()).mapped().unwrap();
+    FlowTable { marks, flows: Values::without_map(maps::FLOWS.entries as usize), spread, bytes }
 }
 
 fn key(port: u16) -> FlowKey {
@@ -21,10 +20,14 @@ fn key(port: u16) -> FlowKey {
 fn put(table: &FlowTable, way: u32, key: FlowKey, flow: Flow, confirmed: bool) -> usize {
     let place = Place::of(&table.spread, &key);
     let at = (place.bucket * WAYS + way) as usize;
-    table.flows.mapped().unwrap().write(at, Entry { key, flow, padding: 0 });
+    write(table, place.bucket, way, Entry { key, flow });
     let mark = Mark::of(place, &flow);
     table.marks.all()[at].store(if confirmed { mark.confirmed() } else { mark }.0, Ordering::Relaxed);
     at
+}
+
+fn write(table: &FlowTable, bucket: u32, way: u32, entry: Entry) {
+    table.flows.mapped().unwrap().write(place_in_flows(bucket, way) as usize, entry);
 }
 
 fn all(table: &FlowTable) -> Vec<(FlowKey, Stage, Flow)> {
@@ -76,13 +79,14 @@ fn a_flow_that_a_program_marks_meanwhile_stays() {
 #[test]
 fn what_the_mark_says_counts_and_a_mark_of_nobody_goes() {
     let table = table();
-    let at = put(&table, 0, key(80), Flow { rule: 5, verdict: 3, opener: 1, ..Flow::default() }, false);
-    let mut entry = table.flows.mapped().unwrap().read(at).unwrap();
-    entry.flow.rule = 6;
-    table.flows.mapped().unwrap().write(at, entry);
+    let flow = Flow { rule: 5, verdict: 3, opener: 1, ..Flow::default() };
+    put(&table, 0, key(80), flow, false);
+    let bucket = Place::of(&table.spread, &key(80)).bucket;
+    let mut entry = Entry { key: key(80), flow: Flow { rule: 6, ..flow } };
+    write(&table, bucket, 0, entry);
     assert_eq!(all(&table)[0].2.rule, 5);
     entry.key = key(81);
-    table.flows.mapped().unwrap().write(at, entry);
+    write(&table, bucket, 0, entry);
     assert_eq!((all(&table), table.is_empty()), (Vec::new(), true));
 }
 
@@ -91,17 +95,28 @@ fn programs_look_for_spilled_flows_as_long_as_there_may_be_one() {
     use std::cell::Cell;
 
     let table = table();
-    let says = || table.words.all()[SPILLED_AT].load(Ordering::SeqCst);
-    // As a program does: first the word, then the flow.
+    let bucket = Place::of(&table.spread, &key(80)).bucket as usize;
+    let byte = |bucket: usize| &table.bytes.all()[SPILLED_AT + bucket];
+    let says = || byte(bucket).load(Ordering::SeqCst);
+    // As a program does: first the byte, then the flow.
     let (flows, spills) = (Cell::new(0), |flows: &Cell<u32>| {
-        table.words.all()[SPILLED_AT].store(ARE_SPILLED, Ordering::SeqCst);
+        byte(bucket).store(ARE_SPILLED, Ordering::SeqCst);
         flows.set(flows.get() + 1);
     });
-    let spare = |wait: &dyn Fn()| table.spare_spilled(|| Ok(flows.get() == 0), wait).unwrap();
+    let look = |seen: &mut Spilled<'_>| (0..flows.get()).for_each(|_| seen.note(&key(80)));
+    let spare = |wait: &dyn Fn()| {
+        let mut seen = table.spilled();
+        look(&mut seen);
+        table.spare_spilled(&seen, |again| Ok(look(again)), wait).unwrap();
+    };
     spare(&|| panic!("nothing was ever spilled"));
     spills(&flows);
     spare(&|| panic!("one is there"));
     assert_eq!(says(), ARE_SPILLED);
+    let other = (bucket + 1) % BUCKETS as usize;
+    byte(other).store(ARE_SPILLED, Ordering::SeqCst);
+    spare(&|| {});
+    assert_eq!((says(), byte(other).load(Ordering::SeqCst)), (ARE_SPILLED, 0), "each bucket has its own word");
     flows.set(0);
     spare(&|| spills(&flows));
     assert_ne!(says(), 0, "one was spilled while it was looked");
