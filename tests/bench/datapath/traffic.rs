@@ -1,6 +1,6 @@
 //! The loads over all paths, in rounds: each round measures every path once and by turns with the bridge, beginning with another one each time. What is
-//! judged is the ratio of a path and the bridge beside it, as a machine that others share is not as fast from one second to the next. Never measures two things
-//! at once.
+//! judged is the ratio of a path and the bridge beside it, as a machine that others share is not as fast from one second to the next. All paths, the bridge too, are
+//! made anew a few times: where its memory happens to lie makes one faster or slower by a hundredth or two as long as it stands. Never measures two things at once.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::table::Goals;
 const SETTLED: Duration = Duration::from_secs(300);
 /// Rounds before those that count.
 const WARM: usize = 1;
+/// So many rounds are measured over paths that were made once.
+const ROUNDS_OF_A_STAND: usize = 5;
 /// Numbers of rules.
 const FEW: Rules = Rules(10);
 const SOME: Rules = Rules(1000);
@@ -80,28 +82,33 @@ pub(super) enum Paths {
 
 /// Measures the loads over the paths, and judges.
 pub(super) fn measured(loads: &[Load], paths: Paths, rounds: usize, goals: &mut Goals) {
-    let subjects: Vec<Subject> = kinds(paths).into_iter().map(Subject::new).collect();
-    become_busy(&subjects);
-    for load in loads {
-        let mut table = Table { subjects: &subjects, load: *load, rows: Vec::new() };
-        table.grows(WARM, |_| true);
-        table.rows.clear();
-        // The firewalls are there for comparison, which half the rounds are enough for.
-        for round in 0..rounds {
-            table.grows(1, |kind| round % 2 == 0 || !matches!(kind, Kind::Nft(..)));
-        }
-        let all = wanted(*load, paths);
-        let undecided: Vec<&Goal> =
-            all.iter().filter(|goal| goal.wanted.answer(table.ratio(goal.of, goal.to)) == Answer::Undecided).collect();
-        let concerned = |kind: Kind| undecided.iter().any(|goal| [goal.of, goal.to].contains(&kind));
-        if !undecided.is_empty() {
-            table.grows(rounds, concerned);
-        }
-        table.print();
-        for goal in &all {
-            let ratio = table.ratio(goal.of, goal.to);
-            let met = goal.wanted.answer(ratio) == Answer::Met;
-            goals.note(met, &format!("{}, {}", load.name(), goal.what_of()), &format!("{}, goal: {}", ratio.shown(3), goal.wanted.words()));
+    let kinds = kinds(paths);
+    let mut tables: Vec<Table> = loads.iter().map(|load| Table::new(&kinds, *load, wanted(*load, paths))).collect();
+    // The firewalls are there for comparison, which half the rounds are enough for.
+    grow(&mut tables, &kinds, rounds, |_, kind, round| round % 2 == 0 || !matches!(kind, Kind::Nft(..)));
+    let undecided: Vec<Vec<Kind>> = tables.iter().map(Table::undecided).collect();
+    let again: Vec<Kind> = kinds.iter().copied().filter(|kind| undecided.iter().any(|kinds| kinds.contains(kind))).collect();
+    if !again.is_empty() {
+        let with_bridge: Vec<Kind> = kinds.iter().copied().filter(|kind| *kind == Kind::Bridge || again.contains(kind)).collect();
+        grow(&mut tables, &with_bridge, rounds, |table, kind, _| undecided[table].contains(&kind));
+    }
+    tables.iter().for_each(|table| table.judged(goals));
+}
+
+/// So many rounds more of each table, with those paths that it says.
+fn grow(tables: &mut [Table], kinds: &[Kind], rounds: usize, with: impl Fn(usize, Kind, usize) -> bool) {
+    let stands = rounds.div_ceil(ROUNDS_OF_A_STAND);
+    for stand in 0..stands {
+        println!("(stand {} of {stands}: {} paths are made)", stand + 1, kinds.len());
+        let subjects: Vec<Subject> = kinds.iter().copied().map(Subject::new).collect();
+        become_busy(&subjects);
+        for (at, table) in tables.iter_mut().enumerate() {
+            let counting = table.rows.len();
+            table.grows(&subjects, WARM, |kind| with(at, kind, 0));
+            table.rows.truncate(counting);
+            for round in stand * ROUNDS_OF_A_STAND..rounds.min((stand + 1) * ROUNDS_OF_A_STAND) {
+                table.grows(&subjects, 1, |kind| with(at, kind, round));
+            }
         }
     }
 }
@@ -198,32 +205,54 @@ impl Sample {
 
 /// What was measured: a row for each round, a column for each path.
 struct Table<'a> {
-    subjects: &'a [Subject],
+    kinds: &'a [Kind],
     load: Load,
+    wanted: Vec<Goal>,
     rows: Vec<Vec<Option<Sample>>>,
 }
 
-impl Table<'_> {
-    /// Some rounds more, with some of the paths.
-    fn grows(&mut self, rounds: usize, with: impl Fn(Kind) -> bool) {
-        let count = self.subjects.len();
-        let bridge = self.subjects.iter().find(|subject| subject.kind == Kind::Bridge).expect("a bridge is among them");
+impl<'a> Table<'a> {
+    fn new(kinds: &'a [Kind], load: Load, wanted: Vec<Goal>) -> Self {
+        Self { kinds, load, wanted, rows: Vec::new() }
+    }
+
+    /// Some rounds more, with some of the paths that stand.
+    fn grows(&mut self, subjects: &[Subject], rounds: usize, with: impl Fn(Kind) -> bool) {
+        let count = subjects.len();
+        let bridge = subjects.iter().find(|subject| subject.kind == Kind::Bridge).expect("a bridge is among them");
         for _ in 0..rounds {
-            let mut row = vec![None; count];
+            let mut row = vec![None; self.kinds.len()];
             let first = self.rows.len() % count;
-            for at in (0..count).map(|at| (first + at) % count) {
-                let subject = &self.subjects[at];
+            for subject in (0..count).map(|at| &subjects[(first + at) % count]) {
                 if subject.kind != Kind::Bridge && with(subject.kind) {
-                    row[at] = Some(Sample::taken(subject, bridge, self.load, self.rows.len()));
+                    let column = self.kinds.iter().position(|kind| *kind == subject.kind).expect("every path has a column");
+                    row[column] = Some(Sample::taken(subject, bridge, self.load, self.rows.len()));
                 }
             }
             self.rows.push(row);
         }
     }
 
+    /// The paths of which it is not known yet whether they are as wanted.
+    fn undecided(&self) -> Vec<Kind> {
+        let goals = self.wanted.iter().filter(|goal| goal.wanted.answer(self.ratio(goal.of, goal.to)) == Answer::Undecided);
+        goals.flat_map(|goal| [goal.of, goal.to]).collect()
+    }
+
+    /// Prints it, and whether all is as wanted.
+    fn judged(&self, goals: &mut Goals) {
+        self.print();
+        for goal in &self.wanted {
+            let ratio = self.ratio(goal.of, goal.to);
+            let met = goal.wanted.answer(ratio) == Answer::Met;
+            let what = format!("{}, {}", self.load.name(), goal.what_of());
+            goals.note(met, &what, &format!("{}, goal: {}", ratio.shown(3), goal.wanted.words()));
+        }
+    }
+
     /// A path's samples, a row each; of the bridge what it carried beside the first of the others.
     fn column(&self, kind: Kind) -> Vec<Option<Sample>> {
-        let at = self.subjects.iter().position(|subject| subject.kind == kind);
+        let at = self.kinds.iter().position(|column| *column == kind);
         let beside = |row: &Vec<Option<Sample>>| row.iter().flatten().next().map(|other| Sample { path: other.bridge, ..*other });
         self.rows.iter().map(|row| if kind == Kind::Bridge { beside(row) } else { row[at?] }).collect()
     }
@@ -240,15 +269,15 @@ impl Table<'_> {
             self.load.unit()
         );
         println!("{:<32} {:>9} {:>6}  {:>24}  {:>24}", "", "median", "rounds", "/ bridge", "/ veth pair");
-        for subject in self.subjects {
-            let samples: Vec<f64> = self.column(subject.kind).into_iter().flatten().map(|sample| sample.path).collect();
+        for kind in self.kinds {
+            let samples: Vec<f64> = self.column(*kind).into_iter().flatten().map(|sample| sample.path).collect();
             println!(
                 "{:<32} {:>9.2} {:>6}  {:>24}  {:>24}",
-                subject.name(),
+                kind.name(),
                 Estimate::of(&samples).middle,
                 samples.len(),
-                self.ratio(subject.kind, Kind::Bridge).shown(3),
-                self.ratio(subject.kind, Kind::Veth).shown(3)
+                self.ratio(*kind, Kind::Bridge).shown(3),
+                self.ratio(*kind, Kind::Veth).shown(3)
             );
         }
     }
