@@ -4,7 +4,8 @@
 //! what is more goes into the hash `SPILLED`.
 //!
 //! There are no locks. What decides about packets is in the mark, one word that is read and written at once and holds a part of its own key's hash: whatever
-//! two CPUs write at the same moment, a mark never speaks for another key. A flow whose key does not match its mark is none.
+//! two CPUs write at the same moment, who looks for a flow finds none whose key does not match its mark. Who found it lately goes by the mark alone for a second: it
+//! was his, and what he adds may meanwhile be counted for the flow that is written there.
 
 use crate::flow::{Flow, FlowKey};
 
@@ -16,13 +17,12 @@ pub const MOST_CONFIRMED: u32 = 6;
 pub const BUCKETS: u32 = 1 << BUCKET_BITS;
 const BUCKET_BITS: u32 = 12;
 
-/// Where in map `FLOWS` the flow of a way of a bucket is. Two ways lie side by side, and behind the first two of all buckets come the next two: while there are
-/// few flows they are in few pages of memory, and both ends of a connection, which share a bucket, in one. (Where the processor has forgotten where a page is
-/// it takes as long to find out as the rest of a new flow does.)
+/// Where in map `FLOWS` the flow of a way of a bucket is: behind the first ones of all buckets come all second ones. While there are few flows they are in few pages
+/// of memory: where the processor has forgotten where a page is it takes as long to find out as half of what a new flow takes else.
 #[inline(always)]
 #[must_use]
 pub const fn place_in_flows(bucket: u32, way: u32) -> u32 {
-    (way >> 1) * 2 * BUCKETS + 2 * bucket + (way & 1)
+    way * BUCKETS + bucket
 }
 
 /// The marks of a bucket.
@@ -67,13 +67,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// A key's place. Both ends of a connection have one bucket: what the second asks for has been fetched for the first. The hash is one that two connections
-    /// share by chance only (multilinear-HM: Lemire and Kaser, "Strongly universal string hashing is fast", 2014; the higher half of the sum counts).
+    /// A key's place. The hash is one that two keys share by chance only (multilinear-HM: Lemire and Kaser, "Strongly universal string hashing is fast", 2014;
+    /// the higher half of the sum counts).
     #[inline(always)]
     #[must_use]
     pub const fn of(spread: &Spread, key: &FlowKey) -> Self {
         let seeds = &spread.seeds;
-        let words = both_ends(key);
+        // SAFETY: a key has forty bytes without padding (asserted beside it), and every bit pattern is a number.
+        let words: [u32; 10] = unsafe { core::mem::transmute(*key) };
         let mut sum = seeds[0];
         let mut at = 0;
         while at < words.len() {
@@ -84,31 +85,6 @@ impl Place {
         let hash = (sum >> (64 - BUCKET_BITS - HASH_BITS)) & ((1 << HASH_BITS) - 1);
         Self { bucket: (sum >> (64 - BUCKET_BITS)) as u32, check: (hash | (key.slot as u64) << HASH_BITS & mask(CHECK)) as u32 }
     }
-}
-
-/// The parts of a key that both ends of a connection share, in an order that both find: that of their addresses. (By masks, as a branch would be taken every other
-/// time.)
-#[inline(always)]
-const fn both_ends(key: &FlowKey) -> [u32; 10] {
-    let [_, local, rest_of_local, remote, rest_of_remote] = key.words();
-    let turned = 0_u64.wrapping_sub((rest_of_local > rest_of_remote) as u64);
-    let (first, rest_of_first) = ((local ^ remote) & turned, (rest_of_local ^ rest_of_remote) & turned);
-    let (local_port, remote_port) = (u16::from_ne_bytes(key.local_port) as u64, u16::from_ne_bytes(key.remote_port) as u64);
-    let first_port = (local_port ^ remote_port) & turned;
-    let addresses = [local ^ first, rest_of_local ^ rest_of_first, remote ^ first, rest_of_remote ^ rest_of_first];
-    let [a, b, c, d] = addresses;
-    [
-        key.protocol as u32,
-        ((local_port ^ first_port) << 16 | remote_port ^ first_port) as u32,
-        a as u32,
-        (a >> 32) as u32,
-        b as u32,
-        (b >> 32) as u32,
-        c as u32,
-        (c >> 32) as u32,
-        d as u32,
-        (d >> 32) as u32,
-    ]
 }
 
 /// First bit and number of bits of each part of a mark; bit 0 says that there is one.
@@ -228,12 +204,6 @@ impl Mark {
         (self.get(CHECK) as u32 ^ place.check) >> HASH_BITS == 0
     }
 
-    /// Whether it is of the other end of the connection that this place is for, which has the same hash.
-    #[inline(always)]
-    const fn is_of_other_end(self, place: Place) -> bool {
-        (self.get(CHECK) as u32 ^ place.check) & mask((0, HASH_BITS)) as u32 == 0
-    }
-
     /// Whether it was judged in this epoch, of which it has eight bits: [`Flow::epoch`] has to agree.
     #[inline(always)]
     #[must_use]
@@ -277,8 +247,7 @@ pub enum Room {
 }
 
 /// Finds a new flow its place, by the marks of its bucket. Where none is free the flow that nobody waits for any more gives way, and then one of who has half of those
-/// without a reply, or more: who floods the table takes its own places and not everybody's. Of those that may go the one that was silent longest does, but not the
-/// other end of the same connection.
+/// without a reply, or more: who floods the table takes its own places and not everybody's. Of those that may go the one that was silent longest does.
 #[inline(always)]
 pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
     // Most often there is one: nothing else is weighed then.
@@ -297,8 +266,6 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
             i32::MAX
         } else if idle >= FORSAKEN {
             2 * BEFORE + idle
-        } else if mark.is_of_other_end(place) {
-            -1
         } else if mark.is_of_attachment(place) {
             own += 1;
             BEFORE + idle
@@ -319,13 +286,13 @@ pub fn room(mark: impl Fn(u32) -> Mark, place: Place, now_ns: u64) -> Room {
 }
 
 /// The way of the flow that was silent longest, of those without a reply that are of the attachment with most such in a bucket. `places` is [`places`] of a mark
-/// of this bucket. [`WAYS`] where there is none any more. Nor does here the other end of the connection that `place` is for.
+/// of this bucket. [`WAYS`] where there is none any more.
 #[inline(always)]
-pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, place: Place, now_ns: u64) -> u32 {
+pub fn greediest(mark: impl Fn(u32) -> Mark, places: impl Fn(Mark) -> u32, now_ns: u64) -> u32 {
     let (mut chosen, mut most) = (WAYS, 0);
     for way in 0..WAYS {
         let mark = mark(way);
-        let greed = if mark.is_new() && !mark.is_of_other_end(place) { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
+        let greed = if mark.is_new() { places(mark) << AGE.1 | mark.idle(now_ns) } else { 0 };
         if greed > most {
             (chosen, most) = (way, greed);
         }
@@ -393,12 +360,11 @@ mod tests {
 
     /// The mark of a flow of this attachment that was silent for so many seconds at the hundredth.
     fn silent(slot: u16, seconds: u64) -> Mark {
-        Mark::of(Place::of(&SPREAD, &FlowKey { slot, ..FlowKey::default() }), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() })
+        Mark::of(place(slot), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() })
     }
 
-    /// Where another flow of it begins.
     fn place(slot: u16) -> Place {
-        Place::of(&SPREAD, &FlowKey { slot, remote_port: [0, 80], ..FlowKey::default() })
+        Place::of(&SPREAD, &FlowKey { slot, ..FlowKey::default() })
     }
 
     fn room_of(slot: u16, bucket: [Mark; 8]) -> Room {
@@ -407,7 +373,7 @@ mod tests {
 
     fn greediest_of(bucket: [Mark; 8]) -> u32 {
         let mark = |way| bucket[way as usize];
-        greediest(mark, |of| places(mark, of), place(0), 100 << 30)
+        greediest(mark, |of| places(mark, of), 100 << 30)
     }
 
     #[test]
@@ -424,16 +390,6 @@ mod tests {
         let answered = silent(9, 1).confirmed();
         let bucket = [silent(7, 5), silent(9, 6), silent(8, 2), silent(8, 3), answered, answered, answered, silent(8, 1)];
         assert_eq!((room_of(7, bucket), greediest_of(bucket)), (Room::OfGreediest, 3));
-    }
-
-    #[test]
-    fn the_other_end_of_the_same_connection_stays_as_long_as_it_is_waited_for() {
-        let answered = silent(9, 1).confirmed();
-        let other_end = |seconds: u64| Mark::of(place(8), &Flow { last_ns: (100 - seconds) << 30, ..Flow::default() });
-        let bucket = |seconds| [answered, answered, answered, answered, other_end(seconds), silent(8, 1), answered, answered];
-        assert_eq!((room_of(7, bucket(2)), greediest_of(bucket(2))), (Room::OfGreediest, 5));
-        assert_eq!(room_of(7, bucket(9)), Room::Of(4), "nobody waits for it any more");
-        assert_eq!(room_of(7, [answered, answered, answered, answered, other_end(2), answered, answered, answered]), Room::None);
     }
 
     #[test]
@@ -476,20 +432,6 @@ mod tests {
         assert_eq!(at(&key), at(&{ key }));
         for other in others {
             assert_ne!(at(&key), at(&other), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn both_ends_of_a_connection_share_a_bucket_and_no_mark() {
-        for (local, remote) in [(2, 3), (3, 2), (3, 3)] {
-            let end = |last: u8| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last];
-            let (local, remote) = (end(local), end(remote));
-            let one = FlowKey { slot: 1, protocol: 6, local, remote, local_port: [0x9c, 0x40], remote_port: [0, 80], padding: 0 };
-            let (place, other) = (Place::of(&SPREAD, &one), Place::of(&SPREAD, &one.from_other_end(2)));
-            assert!(local == remote || place.bucket == other.bucket, "{local:?} {remote:?}");
-            assert_ne!(place, other);
-            let turned = FlowKey { local_port: one.remote_port, remote_port: one.local_port, ..one };
-            assert_ne!(place, Place::of(&SPREAD, &turned), "whose port it is makes a difference");
         }
     }
 

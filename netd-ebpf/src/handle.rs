@@ -38,7 +38,7 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         ctx.set_mark(0);
         return Outcome::Says { why, pacer: 0, is_last: end.is_last() };
     }
-    let Some(work) = maps::work() else { return unanswered(Why::ForwardUncounted, direction, counted) };
+    let Some(work) = maps::work() else { return unanswered(Why::DropPolicy, direction, counted) };
     let Some(plain) = plain::read(&Linear::within(ctx), end, direction, &mut work.seen.key) else {
         return closely(ctx, work, direction, counted);
     };

@@ -66,11 +66,10 @@ static REVISION: Array<u64> = Array::with_max_entries(maps::REVISION.entries, BP
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(maps::EVENTS.entries, 0);
 
 /// Each CPU's place to work in: more than a program's stack of 512 bytes holds. Not pinned: what outlives a packet there is only where things were found lately,
-/// and other programs search again. As many as there may be CPUs, which the daemon knows when it loads them; side by side, as only such an array begins at a page
-/// (that is what the flag is for), so that no line of it is two.
+/// and other programs search again. An array, as only such a one begins at a page (that is what the flag is for), so that no line of it is two. Its size is the
+/// highest number of a CPU and one, which the daemon knows when it loads it; without that it cannot be made.
 #[map]
-static WORK: Array<Work> = Array::with_max_entries(MOST_CPUS, BPF_F_MMAPABLE);
-const MOST_CPUS: u32 = 64;
+static WORK: Array<Work> = Array::with_max_entries(0, BPF_F_MMAPABLE);
 /// What this CPU has judged lately. Not pinned: other programs judge again.
 #[map]
 static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(recent::PLACES, 0);

@@ -1,9 +1,10 @@
 //! Where a CPU found flows and neighbours lately: packets come in trains, and what was found a moment ago is there without a search. Never says whether it is
 //! still there: a flow's mark does, and a neighbour's address.
 //!
-//! A note is of one key, and of the mark that the flow had: while that is the same to the bit nothing has to be judged, and the flow is the one that was found (of
-//! those that may take its place within the second one of 250,000 has the same mark, and then the same verdict, too). It holds for a second, and for the epoch in
-//! which it was made: two CPUs that began one and the same flow at the same moment, each at another place, search again and find one.
+//! A note is of one key, and of the mark that the flow had: while that is the same to the bit it says what was said of this key, and the flow there is the one that
+//! was found, or one of the few with the same hash that took its place within the second (or is just being written there): then something is counted for the wrong
+//! one. A note holds for a second, and for the epoch in which it was made: two CPUs that began one and the same flow at the same moment, each at another place, search
+//! again and find one.
 
 use netd_abi::flow::FlowKey;
 use netd_abi::table::{Mark, WAYS, place_in_flows};

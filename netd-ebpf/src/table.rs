@@ -197,7 +197,7 @@ extern "C" fn way_for(bucket: u32, check: u32, now: u64) -> u32 {
         Room::Free(way) => return way,
         Room::None => return WAYS,
         Room::Of(way) => way,
-        Room::OfGreediest => greediest(mark, |mark| places_of(bucket, mark.0), Place { bucket, check }, now),
+        Room::OfGreediest => greediest(mark, |mark| places_of(bucket, mark.0), now),
     };
     maps::note(Happened::NewFlowGaveWay);
     way

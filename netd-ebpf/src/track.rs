@@ -74,7 +74,10 @@ fn is_reply(mark: Mark, direction: Direction) -> bool {
 /// The same of the flow of a packet wherever it is.
 #[inline(always)]
 fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
-    let known = table::find_near(&seen.key, nearby, packet.held()).or_else(|| {
+    // The first reply searches: of two flows that two CPUs began for one key each would be confirmed else.
+    let near =
+        table::find_near(&seen.key, nearby, packet.held()).filter(|known| known.mark.is_confirmed() || !is_reply(known.mark, direction));
+    let known = near.or_else(|| {
         seen.at = table::place_of(&seen.key);
         table::find(&seen.key, seen.at)
     });

@@ -51,7 +51,7 @@ pub(super) struct Mapped<T> {
     bytes: NonZeroUsize,
 }
 
-// SAFETY: the memory is shared with the kernel's programs anyway, and read and written in ways that do not mind: words by atomic instructions, the rest by
+// SAFETY: the memory is shared with the kernel's programs anyway, and read and written in ways that do not mind: words and bytes by atomic instructions, the rest by
 // volatile copies that are checked.
 unsafe impl<T> Send for Mapped<T> {}
 // SAFETY: as above.

@@ -33,6 +33,8 @@ pub(crate) fn name(direction: Direction) -> &'static str {
     }
 }
 
+/// The CPUs that the machine may have, those that are not there now among them.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 /// The map with a place to work in for each CPU.
 const PLACES_TO_WORK: &str = "WORK";
 
@@ -99,8 +101,7 @@ pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
     // aya takes the pin of each map as the truth, and keeps borrowed paths.
     let paths: Vec<(&str, PathBuf)> = netd_abi::MAPS.iter().map(|map| (map.name, pins.map(map))).collect();
     let mut loader = EbpfLoader::new();
-    let cpus = aya::util::nr_cpus().map_err(|(file, error)| BpfError::new(format!("read {file}"), error.into()))?;
-    loader.map_max_entries(PLACES_TO_WORK, cpus as u32);
+    loader.map_max_entries(PLACES_TO_WORK, places_to_work()?);
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
@@ -121,11 +122,35 @@ pub(crate) fn load(pins: &Pins) -> Result<(), BpfError> {
     Ok(())
 }
 
+/// One more than the highest number that a CPU of this machine may have.
+fn places_to_work() -> Result<u32, BpfError> {
+    let failed = |error: io::Error| BpfError::new(format!("read which CPUs there may be in {POSSIBLE_CPUS}"), error.into());
+    let cpus = fs::read_to_string(POSSIBLE_CPUS).map_err(failed)?;
+    highest(&cpus).map(|cpu| cpu + 1).ok_or_else(|| failed(io::Error::other(format!("{:?} names none", cpus.trim()))))
+}
+
+/// The highest number of a list as the kernel writes it: `0,2-7` (Documentation/admin-guide/cputopology.rst).
+fn highest(cpus: &str) -> Option<u32> {
+    cpus.trim().split([',', '-']).filter_map(|cpu| cpu.parse().ok()).max()
+}
+
 /// Parsing took some tens of megabytes for a moment (the kernel's BTF); a daemon that sleeps gives them back.
 fn release_memory() {
     // SAFETY: malloc_trim only returns free pages of the C library's heap to the kernel; it may be called at any time.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::highest;
+
+    #[test]
+    fn the_highest_cpu_of_a_list_is_found_wherever_it_stands() {
+        for (cpus, wanted) in [("0\n", Some(0)), ("0-1\n", Some(1)), ("0,2-7\n", Some(7)), ("0-63,128\n", Some(128)), ("\n", None)] {
+            assert_eq!(highest(cpus), wanted, "{cpus}");
+        }
     }
 }

@@ -88,7 +88,8 @@ impl Pins {
         let info = map.info().map_err(|error| failed(error.into()))?;
         let Some(spec) = netd_abi::MAPS.iter().find(|spec| info.name_as_str() == Some(spec.name)) else { return Ok(()) };
         let path = if fits(&info, spec) { self.map(spec) } else { self.misfit(spec, &info) };
-        if path.exists() {
+        // One that has the pin of an older layout is none of today's, even of the same shape.
+        if path.exists() || self.older(spec)?.iter().any(|path| is_pin_of(path, info.id())) {
             return Ok(());
         }
         self.make_directory()?;
@@ -156,6 +157,11 @@ fn is_map(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let layout = name.split_once("_v").map(|(name, layout)| (name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), layout));
     layout.is_some_and(|(is_name, layout)| is_name && layout.starts_with(|digit: char| digit.is_ascii_digit()))
+}
+
+/// Whether this map is pinned here.
+fn is_pin_of(path: &Path, id: u32) -> bool {
+    MapData::from_pin(path).and_then(|map| map.info()).is_ok_and(|info| info.id() == id)
 }
 
 /// Removes a pin. What it pinned goes with its last user.

@@ -116,7 +116,7 @@ fn programs_look_for_spilled_flows_as_long_as_there_may_be_one() {
     let other = (bucket + 1) % BUCKETS as usize;
     byte(other).store(ARE_SPILLED, Ordering::SeqCst);
     spare(&|| {});
-    assert_eq!((says(), byte(other).load(Ordering::SeqCst)), (ARE_SPILLED, 0), "each bucket has its own word");
+    assert_eq!((says(), byte(other).load(Ordering::SeqCst)), (ARE_SPILLED, 0), "each bucket speaks for itself");
     flows.set(0);
     spare(&|| spills(&flows));
     assert_ne!(says(), 0, "one was spilled while it was looked");
