@@ -184,7 +184,7 @@ impl Mark {
         self.0 & 1 != 0
     }
 
-    /// Seconds, nearly (2^30 ns), since its flow was seen; of more than a minute the rest.
+    /// [`seconds`] since its flow was seen; of more than a minute the rest.
     #[inline(always)]
     #[must_use]
     pub const fn idle(self, now_ns: u64) -> u32 {
@@ -307,9 +307,16 @@ pub fn places(mark: impl Fn(u32) -> Mark, of: Mark) -> u32 {
     (0..WAYS).map(|way| u32::from(mark(way).is_new() && mark(way).is_of_attachment(place))).sum()
 }
 
+/// Seconds, nearly (2^30 ns): by a shift, as programs divide slowly.
+#[inline(always)]
+#[must_use]
+pub const fn seconds(time_ns: u64) -> u64 {
+    time_ns >> 30
+}
+
 #[inline(always)]
 const fn age_of(time_ns: u64) -> u32 {
-    (time_ns >> 30) as u32 & mask(AGE) as u32
+    seconds(time_ns) as u32 & mask(AGE) as u32
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);

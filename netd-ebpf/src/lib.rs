@@ -14,4 +14,5 @@ pub mod packet;
 pub mod plain;
 pub mod recent;
 pub mod said;
+pub mod spread;
 pub mod verdict;

@@ -7,9 +7,10 @@
 //! again and find one.
 
 use netd_abi::flow::FlowKey;
-use netd_abi::table::{Mark, WAYS, place_in_flows};
+use netd_abi::table::{Mark, WAYS, place_in_flows, seconds};
 
 use crate::packet::Address;
+use crate::spread;
 
 /// Flows that a CPU remembers: as many as leave room in its own cache. Of those that share a place the last one is remembered.
 pub const PLACES: usize = 1 << PLACE_BITS;
@@ -17,8 +18,6 @@ const PLACE_BITS: u32 = 7;
 /// Neighbours that it remembers.
 pub const NEIGHBOURS: usize = 1 << NEIGHBOUR_BITS;
 const NEIGHBOUR_BITS: u32 = 4;
-/// Two to the 64, divided by the golden ratio: multiplied with it, numbers that differ a little differ in their highest bits (Knuth, TAOCP 3, 6.4).
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Where a flow was found: one line of memory.
 #[repr(C, align(64))]
@@ -34,7 +33,7 @@ pub struct Near {
     pub at: u32,
 }
 
-/// When something was noted, in units of 2^30 ns, and in which epoch: what it says holds no longer than both.
+/// When something was noted ([`seconds`]), and in which epoch: what it says holds no longer than both.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held(u64);
@@ -44,7 +43,7 @@ impl Held {
     #[inline(always)]
     #[must_use]
     pub const fn since(now_ns: u64, epoch: u32) -> Self {
-        Self((now_ns >> 30) << 32 | epoch as u64)
+        Self(seconds(now_ns) << 32 | epoch as u64)
     }
 }
 
@@ -90,13 +89,13 @@ impl Nearby {
 #[inline(always)]
 fn place(key: &FlowKey) -> usize {
     let [first, .., last] = key.words();
-    ((first ^ last).wrapping_mul(SPREAD) >> (64 - PLACE_BITS)) as usize
+    spread::place(first ^ last, PLACE_BITS) as usize
 }
 
 /// By the end of the address: neighbours differ there.
 #[inline(always)]
 fn neighbour_place(address: &Address) -> usize {
-    (u64::from(address[3]).wrapping_mul(SPREAD) >> (64 - NEIGHBOUR_BITS)) as usize
+    spread::place(u64::from(address[3]), NEIGHBOUR_BITS) as usize
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use netd_abi::flow::FlowKey;
 
 use crate::flow::policy_port;
 use crate::said::Said;
+use crate::spread;
 
 /// Questions that a CPU remembers: as many as leave room in its own cache. Of those that share a place the last one is remembered.
 pub const PLACES: u32 = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 10;
-/// Two to the 64, divided by the golden ratio: multiplied with it, numbers that differ a little differ in their highest bits (Knuth, TAOCP 3, 6.4).
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// All that an attachment's policy looks at: which one, which way, who is at the other end, protocol and port. Words, as they are compared and written fastest.
 #[repr(transparent)]
@@ -39,7 +38,7 @@ impl Question {
     #[must_use]
     pub const fn place(&self) -> u32 {
         let [first, one, other] = self.0;
-        ((first ^ one.rotate_left(21) ^ other.rotate_left(42)).wrapping_mul(SPREAD) >> (64 - PLACE_BITS)) as u32
+        spread::place(first ^ one.rotate_left(21) ^ other.rotate_left(42), PLACE_BITS) as u32
     }
 }
 

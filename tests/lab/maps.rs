@@ -1,7 +1,11 @@
 //! The programs' maps in the hands of a story that makes them fuller or older than it has the time to wait for, or as a daemon leaves them that is killed
 //! between two writes. Never while that one runs, where it alone writes.
 
-use std::{ops::Range, path::PathBuf, time::Duration};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aya::{
     Pod,
@@ -65,6 +69,29 @@ impl Lab {
         ends.set(index, end, 0).expect("it can be written");
     }
 
+    /// A map has the pin that a netd of the former layout gave it.
+    #[track_caller]
+    pub fn takes_back_layout(&self, name: &str) {
+        assert!(!self.netd().runs(), "netd pins there");
+        let pin = self.pin(name);
+        let layout = self.layout(name) - 1;
+        let former = pin.with_file_name(format!("{name}_v{layout}"));
+        std::fs::rename(&pin, &former).unwrap_or_else(|why| panic!("{} cannot be renamed: {why}", pin.display()));
+    }
+
+    /// The kernel's number of a map in its newest layout.
+    #[track_caller]
+    pub fn map_id(&self, name: &str) -> u32 {
+        let data = MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"));
+        data.info().expect("the kernel knows its maps").id()
+    }
+
+    /// The newest layout of a map.
+    #[track_caller]
+    pub fn layout(&self, name: &str) -> u32 {
+        layout_of(name, &self.pin(name)).expect("the pin has one")
+    }
+
     #[track_caller]
     fn map(&self, name: &str) -> Map {
         let data = MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"));
@@ -76,10 +103,15 @@ impl Lab {
     fn pin(&self, name: &str) -> PathBuf {
         let pins = self.host().path(PINS);
         let there = std::fs::read_dir(&pins).unwrap_or_else(|why| panic!("{} cannot be listed: {why}", pins.display()));
-        let layout = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix("_v")?.parse::<u32>().ok();
+        let layout = |path: &PathBuf| layout_of(name, path);
         let newest = there.flatten().map(|entry| entry.path()).filter(|path| layout(path).is_some()).max_by_key(layout);
         newest.unwrap_or_else(|| panic!("no map {name} is pinned in {}", pins.display()))
     }
+}
+
+/// The layout that a map's pin names.
+fn layout_of(name: &str, pin: &Path) -> Option<u32> {
+    pin.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix("_v")?.parse().ok()
 }
 
 #[track_caller]

@@ -7,6 +7,7 @@ use lab::{
     cni::Conflist,
     eventually,
     packet::{Frame, Seen},
+    policy::reach::tcp,
     wire::Wire,
 };
 use netd_api::{
@@ -210,6 +211,22 @@ fn programs_and_maps_are_pinned_and_gone_after_a_cleanup() {
     lab.netd().start();
     lab.cleanup();
     assert_eq!(pins(), 0);
+    lab.ends_clean();
+}
+
+#[test]
+fn a_map_of_a_former_layout_is_not_taken_for_one_of_todays_of_the_same_shape() {
+    let lab = Lab::new();
+    let net = lab.network("web");
+    let [a, b] = ["a", "b"].map(|name| net.container(name).listens(80));
+    a.reaches(&b, tcp(80));
+    lab.netd().stop();
+    let (layout, former) = (lab.layout("FLOWS"), lab.map_id("FLOWS"));
+    lab.takes_back_layout("FLOWS");
+    lab.netd().start();
+    assert_eq!(lab.layout("FLOWS"), layout);
+    assert_ne!(lab.map_id("FLOWS"), former, "the programs of before still write it in another order");
+    a.reaches(&b, tcp(80));
     lab.ends_clean();
 }
 

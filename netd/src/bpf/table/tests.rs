@@ -103,11 +103,14 @@ fn programs_look_for_spilled_flows_as_long_as_there_may_be_one() {
         byte(bucket).store(ARE_SPILLED, Ordering::SeqCst);
         flows.set(flows.get() + 1);
     });
-    let look = |seen: &mut Spilled<'_>| (0..flows.get()).for_each(|_| seen.note(&key(80)));
+    let look = |seen: &mut Spilled<'_>| {
+        (0..flows.get()).for_each(|_| seen.note(&key(80)));
+        Ok(())
+    };
     let spare = |wait: &dyn Fn()| {
         let mut seen = table.spilled();
-        look(&mut seen);
-        table.spare_spilled(&seen, |again| Ok(look(again)), wait).unwrap();
+        look(&mut seen).unwrap();
+        table.spare_spilled(&seen, look, wait).unwrap();
     };
     spare(&|| panic!("nothing was ever spilled"));
     spills(&flows);
