@@ -155,18 +155,16 @@ fn way_of(key: &FlowKey, bucket: u32, check: u32) -> u32 {
     found
 }
 
-/// Puts a flow in that is not there: where [`room`] says. Gives its mark, and which word of map `MARKS` that is.
+/// Puts a flow in that is not there: where [`room`] says.
 #[inline(always)]
-pub(crate) fn begin(key: &FlowKey, place: Place, flow: Flow) -> Option<(u32, Mark)> {
-    let put = put(key, place, flow);
-    if put.is_none() {
+pub(crate) fn begin(key: &FlowKey, place: Place, flow: Flow) {
+    if put(key, place, flow).is_none() {
         maps::note(Happened::FlowNotTracked);
     }
-    put
 }
 
 #[inline(always)]
-fn put(key: &FlowKey, place: Place, flow: Flow) -> Option<(u32, Mark)> {
+fn put(key: &FlowKey, place: Place, flow: Flow) -> Option<()> {
     let words = words_at(place.bucket)?;
     let chosen = way_for(place.bucket, place.check, flow.last_ns);
     if chosen >= WAYS {
@@ -183,7 +181,7 @@ fn put(key: &FlowKey, place: Place, flow: Flow) -> Option<(u32, Mark)> {
         (*entry).flow = flow;
         word.write_volatile(mark.0);
     }
-    Some((place.bucket * WAYS + chosen, mark))
+    Some(())
 }
 
 /// The way of a bucket that a new flow gets, or [`WAYS`]: none. (By itself, as the verifier would follow each choice into all that comes after it.)

@@ -74,14 +74,8 @@ fn is_reply(mark: Mark, direction: Direction) -> bool {
 /// The same of the flow of a packet wherever it is.
 #[inline(always)]
 fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
-    // The first reply searches: of two flows that two CPUs began for one key each would be confirmed else.
-    let near =
-        table::find_near(&seen.key, nearby, packet.held()).filter(|known| known.mark.is_confirmed() || !is_reply(known.mark, direction));
-    let known = near.or_else(|| {
-        seen.at = table::place_of(&seen.key);
-        table::find(&seen.key, seen.at)
-    });
-    let (flow, said) = if let Some(known) = known {
+    seen.at = table::place_of(&seen.key);
+    let (flow, said) = if let Some(known) = table::find(&seen.key, seen.at) {
         // SAFETY: as above; of the flags of another flow the worst is that a SYN is judged once more, or goes on as the mark says.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
@@ -101,6 +95,7 @@ fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direc
                 known.write(mark);
             }
         }
+        // (Not where it begins: another CPU may begin it at the same moment.)
         if said.number() == Why::Forward.number() {
             nearby.note(&seen.key, packet.held(), known.number, mark);
         }
@@ -200,11 +195,11 @@ fn end_not_told(now: u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn begins() -> u64 {
-    let Some(Work { frame, seen, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    let Some(Work { frame, seen, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
     asks_as_opener(seen);
     let said = judge(seen);
     if said.passes() && is_for_another() == 0 {
-        begin(&frame.packet, seen, nearby, said);
+        begin(&frame.packet, seen, said);
     }
     said.raw()
 }
@@ -222,8 +217,8 @@ pub(crate) extern "C" fn is_for_another() -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn look_closer() -> u64 {
-    let Some(Work { frame, seen, flow, nearby, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
-    closer(&frame.packet, seen, flow, nearby).raw()
+    let Some(Work { frame, seen, flow, .. }) = maps::work() else { return Said::because(Why::DropPolicy).raw() };
+    closer(&frame.packet, seen, flow).raw()
 }
 
 /// The packet is the first of its flow.
@@ -234,7 +229,7 @@ fn asks_as_opener(seen: &mut Seen) {
 }
 
 #[inline(always)]
-fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow, nearby: &mut Nearby) -> Said {
+fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
     seen.at = table::place_of(&seen.key);
     let known = table::find(&seen.key, seen.at).unwrap_or(Known::NONE);
     let mut place = known.flow;
@@ -275,7 +270,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow, nearby: &mut Nearby
                 } else if is_known && maps::SPILLED.remove(&seen.key).is_ok() {
                     end_not_told(seen.now);
                 }
-                begin(packet, seen, nearby, said);
+                begin(packet, seen, said);
             }
             // One that is denied stays as it was.
             return said;
@@ -313,7 +308,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow, nearby: &mut Nearby
 
 /// A flow begins.
 #[inline(never)]
-fn begin(packet: &Packet, seen: &mut Seen, nearby: &mut Nearby, said: Said) {
+fn begin(packet: &Packet, seen: &mut Seen, said: Said) {
     let way = seen.place() as u8;
     let flow = Flow {
         first_ns: seen.now,
@@ -328,11 +323,7 @@ fn begin(packet: &Packet, seen: &mut Seen, nearby: &mut Nearby, said: Said) {
         opener: way | seen.opener,
         flags: [packet.flags * (way ^ 1), packet.flags * way],
     };
-    if let Some((word, mark)) = table::begin(&seen.key, seen.at, flow)
-        && said.number() == Why::Forward.number()
-    {
-        nearby.note(&seen.key, Held::since(seen.now, seen.config.epoch), word, mark);
-    }
+    table::begin(&seen.key, seen.at, flow);
     if seen.config.flags & (config::WATCHED | config::SLEEPING) != 0 {
         emit::begun(packet, seen, said);
     }
