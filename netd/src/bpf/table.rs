@@ -119,8 +119,8 @@ impl FlowTable {
         Ok(())
     }
 
-    /// The flow that has this mark, which is so many words behind the first one; none where it is being written. A mark that is no flow's, as two CPUs have written one place at the same moment, is taken out
-    /// where the place stays so.
+    /// The flow that has this mark, which is so many words behind the first one; none where it is being written. A mark that is no flow's, as two CPUs have
+    /// written one place at the same moment, is taken out where the place stays so.
     fn flow_of(&self, flows: &Mapped<Entry>, at: usize, mark: Mark) -> Option<(FlowKey, Flow)> {
         if !mark.is_there() {
             return None;
@@ -140,7 +140,8 @@ impl FlowTable {
     }
 }
 
-/// The numbers that keys are spread with, which stay as long as the maps do; those of a map of another kind are taken over, as the flows are where they say.
+/// The numbers that keys are spread with, which stay as long as the maps do; those of a map of another kind are taken over if its values have the same size, as
+/// the flows are where they say.
 fn spread(pins: &Pins) -> Result<Spread, BpfError> {
     let path = &pins.map(&SPREAD);
     let tried = || format!("choose the numbers in the map pinned at {}", path.display());
