@@ -12,7 +12,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
 };
 
-use crate::Lab;
+use crate::{Lab, wait::eventually};
 
 /// Where netd pins them, on the host.
 const PINS: &str = "/sys/fs/bpf/netd";
@@ -48,11 +48,18 @@ impl Lab {
         let cpus = aya::util::nr_cpus().unwrap_or_else(|(file, why)| panic!("{file}: {why}"));
         // These attachments there cannot be.
         for key in (0..=u32::MAX).rev() {
-            let nothing = PerCpuValues::try_from(vec![[0; 3]; cpus]).expect("a value for each CPU");
-            match reasons.insert(key, nothing, 0) {
-                Ok(()) => {}
-                Err(MapError::SyscallError(why)) if why.io_error.raw_os_error() == Some(libc::E2BIG) => return,
-                Err(why) => panic!("REASONS cannot be filled: {why:?}"),
+            // The kernel sets memory for such values aside behind our back (kernel/bpf/memalloc.c): who is faster than that is refused, and asks again.
+            let is_full = eventually("the kernel has memory for one more reason", || {
+                let nothing = PerCpuValues::try_from(vec![[0; 3]; cpus]).expect("a value for each CPU");
+                match reasons.insert(key, nothing, 0) {
+                    Ok(()) => Some(false),
+                    Err(MapError::SyscallError(why)) if why.io_error.raw_os_error() == Some(libc::E2BIG) => Some(true),
+                    Err(MapError::SyscallError(why)) if why.io_error.raw_os_error() == Some(libc::ENOMEM) => None,
+                    Err(why) => panic!("REASONS cannot be filled: {why:?}"),
+                }
+            });
+            if is_full {
+                return;
             }
         }
     }
@@ -82,8 +89,7 @@ impl Lab {
     /// The kernel's number of a map in its newest layout.
     #[track_caller]
     pub fn map_id(&self, name: &str) -> u32 {
-        let data = MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"));
-        data.info().expect("the kernel knows its maps").id()
+        self.data(name).info().expect("the kernel knows its maps").id()
     }
 
     /// The newest layout of a map.
@@ -94,8 +100,12 @@ impl Lab {
 
     #[track_caller]
     fn map(&self, name: &str) -> Map {
-        let data = MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"));
-        Map::from_map_data(data).unwrap_or_else(|why| panic!("{name} is of no known kind: {why:?}"))
+        Map::from_map_data(self.data(name)).unwrap_or_else(|why| panic!("{name} is of no known kind: {why:?}"))
+    }
+
+    #[track_caller]
+    fn data(&self, name: &str) -> MapData {
+        MapData::from_pin(self.pin(name)).unwrap_or_else(|why| panic!("{name} cannot be opened: {why:?}"))
     }
 
     /// Where the map of this name is pinned, in its newest layout.
