@@ -4,7 +4,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use netd_abi::attachment::{End, flag};
 use netd_abi::counters::reason_key_of;
-use netd_abi::flow::{Config, Fragment, FragmentKey, NO_NEIGHBOUR, config};
+use netd_abi::flow::{Fragment, FragmentKey, NO_NEIGHBOUR};
 use netd_abi::policy::{NO_RULE, NO_SET};
 use netd_abi::{Attachment, Counters, Direction, Happened, Why};
 use netd_ebpf::count::counted;
@@ -18,7 +18,8 @@ use netd_ebpf::verdict::Outcome;
 use crate::judge::judge;
 use crate::read::Linear;
 use crate::reply::{self, made};
-use crate::track::{self, Passing, is_for_another};
+use crate::short::is_short;
+use crate::track::{self, GoesOn, Passing, is_for_another};
 use crate::work::{Seen, Work};
 use crate::{emit, maps, read, short, table};
 
@@ -44,46 +45,24 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
     };
     let config = maps::config();
     let packet = Passing { now: work.seen.ticks(), counted, epoch: config.epoch, flags: plain.flags };
-    let neighbour = if let Some(goes) = track::near(&work.seen.key, &work.nearby, &packet, direction) {
-        count_plain(end.slot, direction, counted, goes.rule);
-        if !is_short(direction, config) {
-            return goes_on(end, direction);
-        }
-        work.seen.is(ctx, direction, counted, config);
-        goes.neighbour
-    } else {
+    let Some(GoesOn { neighbour, rule }) = track::near(&work.seen.key, &work.nearby, &packet, direction) else {
         work.seen.is(ctx, direction, counted, config);
         fill(plain, work, direction);
-        let said = Said::from_raw(track::find_known());
-        if said == Said::NOTHING {
-            return done(ctx, end, work, direction, Said::from_raw(track::begins()));
-        }
-        if said == Said::MORE_TO_DO {
-            return done(ctx, end, work, direction, Said::from_raw(track::look_closer()));
-        }
-        count(end.slot, direction, counted, said);
-        work.seen.neighbour
+        return done(ctx, end, work, direction, track::track());
     };
-    if !is_short(direction, config) || neighbour == NO_NEIGHBOUR {
+    count_plain(end.slot, direction, counted, rule);
+    if !is_short(direction, config) || neighbour == 0 || neighbour == NO_NEIGHBOUR {
         return goes_on(end, direction);
     }
+    work.seen.is(ctx, direction, counted, config);
     shortly(ctx, end, work, plain, neighbour)
 }
 
-/// Whether the short way may be taken at all.
-#[inline(always)]
-fn is_short(direction: Direction, config: Config) -> bool {
-    matches!(direction, Direction::FromContainer) && config.flags & config::FAST_PATH != 0
-}
-
-/// The next packet of a flow of which it may be known where the short way leads.
+/// A packet of a flow of which it is known where the short way leads.
 #[inline(always)]
 fn shortly(ctx: &TcContext, end: &End, work: &mut Work, plain: Plain, neighbour: u32) -> Outcome {
-    let mut ways = short::THE_LONG_WAY;
-    if neighbour != 0 {
-        let (mac, rest_of_mac) = plain.destination_mac;
-        ways = short::known_way(ctx.skb.skb, neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
-    }
+    let (mac, rest_of_mac) = plain.destination_mac;
+    let ways = short::known_way(ctx.skb.skb, neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
     if ways == short::THE_LONG_WAY {
         fill(plain, work, Direction::FromContainer);
         return short_or_long(ctx, end);

@@ -6,11 +6,11 @@ use aya_ebpf::helpers::generated::{bpf_redirect_peer, bpf_skb_change_type};
 use aya_ebpf::programs::TcContext;
 use netd_abi::Direction;
 use netd_abi::attachment::{End, NO_PACER, flag};
-use netd_abi::flow::NO_NEIGHBOUR;
+use netd_abi::flow::{Config, FlowKey, NO_NEIGHBOUR, config};
 use netd_ebpf::flow::key;
 use netd_ebpf::guard::{is_own, mac};
 use netd_ebpf::near::Nearby;
-use netd_ebpf::packet::{Address, Cut, bytes, words};
+use netd_ebpf::packet::{Address, Cut, Frame, bytes, words};
 use netd_ebpf::said::Said;
 
 use crate::handle::{count, count_plain};
@@ -26,8 +26,35 @@ pub(crate) const THE_LONG_WAY: i32 = -1;
 /// The same: its receiver is in the sender's place in [`Work`], and what is known of it there is to be found.
 pub(crate) const TO_BE_FOUND: i32 = -2;
 
-/// Looks for the packet's receiver, and puts it in the sender's place in [`Work`]: from now on that is about the packet as it gets it. 0 where the packet
-/// has to go the long way.
+/// Whether the short way may be taken at all.
+#[inline(always)]
+pub(crate) fn is_short(direction: Direction, config: Config) -> bool {
+    matches!(direction, Direction::FromContainer) && config.flags & config::FAST_PATH != 0
+}
+
+/// Where the short way leads the packet in [`Work`]: as in [`Flow::neighbour`](netd_abi::flow::Flow::neighbour), where zero means that it has to go the long way
+/// whoever is there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn leads_to() -> u32 {
+    looked_for().unwrap_or(0)
+}
+
+#[inline(always)]
+fn looked_for() -> Option<u32> {
+    let Work { frame, seen, nearby, .. } = maps::work()?;
+    let from = maps::end(seen.ifindex).filter(|from| may_go(from, frame))?;
+    Some(neighbour(from, &frame.packet.destination, frame.destination_mac, nearby).map_or(NO_NEIGHBOUR, |to| to.ifindex))
+}
+
+/// Whether the frame may go the short way at all.
+#[inline(always)]
+fn may_go(from: &End, frame: &Frame) -> bool {
+    let packet = &frame.packet;
+    frame.tags == 0 && packet.marks == 0 && matches!(packet.fragment, Cut::Whole) && may_leave(from, &packet.source)
+}
+
+/// Puts the packet's receiver in the sender's place in [`Work`]: from now on that is about the packet as it gets it. 0 where the packet has to go the long way.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn leads() -> u32 {
@@ -36,22 +63,31 @@ pub(crate) extern "C" fn leads() -> u32 {
 
 #[inline(always)]
 fn turned() -> Option<()> {
-    let Work { frame, seen, nearby, .. } = maps::work()?;
-    let from = maps::end(seen.ifindex)?;
-    let packet = &frame.packet;
-    if frame.tags != 0 || packet.marks != 0 || !matches!(packet.fragment, Cut::Whole) || !may_leave(from, &packet.source) {
-        return None;
-    }
-    let neighbour = neighbour(from, &packet.destination, frame.destination_mac, nearby);
-    if let Some(known) = table::find(&seen.key, table::place_of(&seen.key)) {
-        // SAFETY: an array's element is always there. The next packets of the flow go by it, after a look at who is there.
-        unsafe { (*known.flow).neighbour = neighbour.map_or(NO_NEIGHBOUR, |to| to.ifindex) };
-    }
-    let to = neighbour?;
-    seen.key = key(to.slot, packet, Direction::ToContainer);
+    let Work { frame, seen, .. } = maps::work()?;
+    let from = maps::end(seen.ifindex).filter(|from| may_go(from, frame))?;
+    // The index may be another's by now.
+    let is_there = |to: &&End| is_own(to, &frame.packet.destination) && is_neighbour(from, to, frame.destination_mac);
+    let known = match seen.neighbour {
+        NO_NEIGHBOUR => return None,
+        0 => None,
+        ifindex => maps::end(ifindex).filter(is_there),
+    };
+    let to = known.or_else(|| found_anew(&seen.key))?;
+    seen.key = key(to.slot, &frame.packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
     seen.ifindex = to.ifindex;
     Some(())
+}
+
+/// Who is the neighbour now, for a flow that does not know it, or knows one that has gone.
+#[inline(always)]
+fn found_anew(key: &FlowKey) -> Option<&'static End> {
+    let neighbour = leads_to();
+    if let Some(known) = table::find(key, table::place_of(key)) {
+        // SAFETY: an array's element is always there. The next packets of the flow go by it, after a look at who is there.
+        unsafe { (*known.flow).neighbour = neighbour };
+    }
+    if neighbour == NO_NEIGHBOUR { None } else { maps::end(neighbour) }
 }
 
 /// The container that has an address, where it is a neighbour.

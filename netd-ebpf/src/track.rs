@@ -14,9 +14,10 @@ use netd_ebpf::packet::Packet;
 use netd_ebpf::said::Said;
 
 use crate::judge::judge;
+use crate::short::is_short;
 use crate::table::{self, Known};
 use crate::work::{Seen, Work};
-use crate::{emit, maps};
+use crate::{emit, maps, short};
 
 /// What a flow notes of a packet.
 #[derive(Clone, Copy)]
@@ -111,6 +112,9 @@ fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direc
         (flow, said)
     };
     add(flow, direction.number() as usize & 1, packet);
+    if flow.neighbour == 0 && is_short(direction, seen.config) {
+        flow.neighbour = short::leads_to();
+    }
     seen.neighbour = flow.neighbour;
     Found::GoesOn(said)
 }
@@ -310,6 +314,7 @@ fn closer(packet: &Packet, seen: &mut Seen, flow: &mut Flow) -> Said {
 #[inline(never)]
 fn begin(packet: &Packet, seen: &mut Seen, said: Said) {
     let way = seen.place() as u8;
+    seen.neighbour = if is_short(seen.direction(), seen.config) { short::leads_to() } else { 0 };
     let flow = Flow {
         first_ns: seen.now,
         epoch: seen.config.epoch,
@@ -318,7 +323,7 @@ fn begin(packet: &Packet, seen: &mut Seen, said: Said) {
         last_ns: seen.now,
         // By numbers: a choice between both would be a call that zeroes bytes.
         counters: [seen.counted.times(u64::from(way) ^ 1), seen.counted.times(u64::from(way))],
-        neighbour: 0,
+        neighbour: seen.neighbour,
         verdict: said.verdict(),
         opener: way | seen.opener,
         flags: [packet.flags * (way ^ 1), packet.flags * way],

@@ -56,7 +56,7 @@ pub(crate) struct Seen {
     pub(crate) from_host: bool,
     /// What policy is asked about: which way the flow's first packet went, as above.
     asked: u32,
-    /// The flow's [`Flow::neighbour`], where it was known.
+    /// Where the short way leads: the flow's [`Flow::neighbour`], once that was looked for.
     pub(crate) neighbour: u32,
     /// Bits of [`netd_ebpf::flow::opener`], without the direction; policy may add to them.
     pub(crate) opener: u8,
@@ -69,6 +69,7 @@ impl Seen {
         self.ifindex = read::ifindex(ctx);
         self.counted = counted;
         self.config = config;
+        self.neighbour = 0;
         self.goes(direction);
         self.from_host = matches!(direction, Direction::ToContainer) && read::came_by(ctx) == 0 && read::has_socket(ctx);
     }

@@ -26,6 +26,35 @@ fn came_the_long_way(lab: &Lab, net: &Network<'_>, container: &Container<'_>) ->
     host_end["stats64"]["tx"]["packets"].as_u64().expect("iproute2 prints counters")
 }
 
+/// The configuration is another one, for the so manieth time.
+fn reloads_with(lab: &Lab, path: &str, count: usize) {
+    lab.configures(path);
+    lab.netd().signal(Signal::SIGHUP);
+    eventually("the settings are taken over", || (lab.netd().log().matches("settings reloaded").count() == count).then_some(()));
+}
+
+#[test]
+fn what_flows_already_takes_the_short_way_once_that_is_on() {
+    let lab = Lab::bare();
+    lab.configures(LONG);
+    lab.starts();
+    let net = lab.network("web");
+    let (a, b) = (net.container("a").listens(80), net.container("b"));
+    let streams = Family::BOTH.map(|family| b.streams((a.address(family), 80)));
+    // Of ten echoes each at least twenty packets come to the server, and neighbours are looked for over the bridge.
+    let long = || {
+        let before = came_the_long_way(&lab, &net, &a);
+        streams.iter().for_each(lab::stream::Stream::expect_flowing);
+        came_the_long_way(&lab, &net, &a) - before
+    };
+    assert!(long() >= 20, "over the bridge to begin with");
+    reloads_with(&lab, SHORT, 1);
+    eventually("both take the short way", || (long() < 5).then_some(()));
+    streams.iter().for_each(lab::stream::Stream::expect_flowing);
+    drop(streams);
+    lab.ends_clean();
+}
+
 #[test]
 fn neighbours_meet_the_short_way_while_it_is_on_and_a_reload_turns_it() {
     const TIMES: u64 = 40;
@@ -36,9 +65,7 @@ fn neighbours_meet_the_short_way_while_it_is_on_and_a_reload_turns_it() {
     let (a, b) = (net.container("a").listens_udp(53), net.container("b"));
     for (reloads, path) in [LONG, SHORT, LONG, SHORT].into_iter().enumerate() {
         if reloads > 0 {
-            lab.configures(path);
-            lab.netd().signal(Signal::SIGHUP);
-            eventually("the settings are taken over", || (lab.netd().log().matches("settings reloaded").count() == reloads).then_some(()));
+            reloads_with(&lab, path, reloads);
         }
         for family in Family::BOTH {
             let before = came_the_long_way(&lab, &net, &a);
