@@ -17,7 +17,7 @@ use crate::table::Goals;
 const SETTLED: Duration = Duration::from_secs(300);
 /// Rounds before those that count.
 const WARM: usize = 1;
-/// So many rounds are measured over paths that were made once.
+/// So many rounds at most are measured over paths that were made once.
 const ROUNDS_OF_A_STAND: usize = 5;
 /// Numbers of rules.
 const FEW: Rules = Rules(10);
@@ -97,7 +97,9 @@ pub(super) fn measured(loads: &[Load], paths: Paths, rounds: usize, goals: &mut 
 
 /// So many rounds more of each table, with those paths that it says.
 fn grow(tables: &mut [Table], kinds: &[Kind], rounds: usize, with: impl Fn(usize, Kind, usize) -> bool) {
-    let stands = rounds.div_ceil(ROUNDS_OF_A_STAND);
+    // As many in one order as in the other.
+    let stands = rounds.div_ceil(ROUNDS_OF_A_STAND).next_multiple_of(2);
+    let of_a_stand = rounds.div_ceil(stands);
     for stand in 0..stands {
         println!("(stand {} of {stands}: {} paths are made)", stand + 1, kinds.len());
         let subjects = made(kinds, stand);
@@ -106,7 +108,7 @@ fn grow(tables: &mut [Table], kinds: &[Kind], rounds: usize, with: impl Fn(usize
             let counting = table.rows.len();
             table.grows(&subjects, WARM, |kind| with(at, kind, 0));
             table.rows.truncate(counting);
-            for round in stand * ROUNDS_OF_A_STAND..rounds.min((stand + 1) * ROUNDS_OF_A_STAND) {
+            for round in stand * of_a_stand..rounds.min((stand + 1) * of_a_stand) {
                 table.grows(&subjects, 1, |kind| with(at, kind, round));
             }
         }
