@@ -83,7 +83,8 @@ pub struct Flow {
     pub last_ns: u64,
     /// What went each way, by [`crate::Direction::number`].
     pub counters: [Counters; 2],
-    /// Index of the host end of the neighbour that the short way leads to, [`NO_NEIGHBOUR`], or zero: not looked for yet.
+    /// Index of the host end of the neighbour that the short way leads to, [`NO_NEIGHBOUR`] (which holds for a second), or zero: not looked
+    /// for yet, or it may not take the short way now.
     pub neighbour: u32,
     /// A [`crate::Verdict`]'s number. One that was cut by a newer policy stays here as dropped or rejected.
     pub verdict: u8,

@@ -51,18 +51,21 @@ pub(crate) fn handle(ctx: &TcContext, direction: Direction) -> Outcome {
         return done(ctx, end, work, direction, track::track());
     };
     count_plain(end.slot, direction, counted, rule);
-    if !is_short(direction, config) || neighbour == 0 || neighbour == NO_NEIGHBOUR {
+    if !is_short(direction, config) || neighbour == NO_NEIGHBOUR {
         return goes_on(end, direction);
     }
     work.seen.is(ctx, direction, counted, config);
     shortly(ctx, end, work, plain, neighbour)
 }
 
-/// A packet of a flow of which it is known where the short way leads.
+/// The next packet of a flow of which it may be known where the short way leads.
 #[inline(always)]
 fn shortly(ctx: &TcContext, end: &End, work: &mut Work, plain: Plain, neighbour: u32) -> Outcome {
-    let (mac, rest_of_mac) = plain.destination_mac;
-    let ways = short::known_way(ctx.skb.skb, neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
+    let mut ways = short::THE_LONG_WAY;
+    if neighbour != 0 {
+        let (mac, rest_of_mac) = plain.destination_mac;
+        ways = short::known_way(ctx.skb.skb, neighbour, u32::from(mac), rest_of_mac, u32::from(plain.flags));
+    }
     if ways == short::THE_LONG_WAY {
         fill(plain, work, Direction::FromContainer);
         return short_or_long(ctx, end);

@@ -32,8 +32,7 @@ pub(crate) fn is_short(direction: Direction, config: Config) -> bool {
     matches!(direction, Direction::FromContainer) && config.flags & config::FAST_PATH != 0
 }
 
-/// Where the short way leads the packet in [`Work`]: as in [`Flow::neighbour`](netd_abi::flow::Flow::neighbour), where zero means that it has to go the long way
-/// whoever is there.
+/// Where the short way leads the packet in [`Work`], as in [`Flow::neighbour`](netd_abi::flow::Flow::neighbour).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn leads_to() -> u32 {
@@ -72,7 +71,7 @@ fn turned() -> Option<()> {
         0 => None,
         ifindex => maps::end(ifindex).filter(is_there),
     };
-    let to = known.or_else(|| found_anew(&seen.key))?;
+    let to = known.or_else(|| found_anew(&seen.key).filter(is_there))?;
     seen.key = key(to.slot, &frame.packet, Direction::ToContainer);
     seen.goes(Direction::ToContainer);
     seen.ifindex = to.ifindex;

@@ -1,11 +1,11 @@
-//! Flows: finds a packet's, judges a new one and those of an older epoch, keeps what is known of it. Never says what becomes of a packet that is no part of
-//! a flow.
+//! Flows: finds a packet's, judges a new one and those of an older epoch, keeps what is known of it, where the short way leads too. Never says what becomes of
+//! a packet that is no part of a flow.
 
 use core::ptr;
 
-use netd_abi::flow::{EventKind, Flow, FlowKey, config};
+use netd_abi::flow::{EventKind, Flow, FlowKey, NO_NEIGHBOUR, config};
 use netd_abi::policy::RuleValue;
-use netd_abi::table::Mark;
+use netd_abi::table::{Mark, seconds};
 use netd_abi::{Counters, Direction, Happened, Why};
 use netd_ebpf::flow::{begins_anew, direction_of, opener, opens};
 use netd_ebpf::guard;
@@ -77,7 +77,8 @@ fn is_reply(mark: Mark, direction: Direction) -> bool {
 fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direction) -> Found {
     seen.at = table::place_of(&seen.key);
     let (flow, said) = if let Some(known) = table::find(&seen.key, seen.at) {
-        // SAFETY: as above; of the flags of another flow the worst is that a SYN is judged once more, or goes on as the mark says.
+        // SAFETY: as above; of the flags of another flow the worst is that a SYN is judged once more, or goes on as the mark says, and of its neighbour that it
+        // is looked for once more, or found not to be there.
         let flow = unsafe { &mut *known.flow };
         let said = known.said();
         let is_judged = known.mark.is_of(packet.epoch) && flow.epoch == packet.epoch;
@@ -111,6 +112,10 @@ fn find(seen: &mut Seen, nearby: &mut Nearby, packet: &Passing, direction: Direc
         }
         (flow, said)
     };
+    // Somebody may have come there meanwhile, whichever way the first packet of a second goes.
+    if flow.neighbour == NO_NEIGHBOUR && seconds(flow.last_ns) != seconds(packet.now) {
+        flow.neighbour = 0;
+    }
     add(flow, direction.number() as usize & 1, packet);
     if flow.neighbour == 0 && is_short(direction, seen.config) {
         flow.neighbour = short::leads_to();

@@ -56,7 +56,7 @@ pub(crate) struct Seen {
     pub(crate) from_host: bool,
     /// What policy is asked about: which way the flow's first packet went, as above.
     asked: u32,
-    /// Where the short way leads: the flow's [`Flow::neighbour`], once that was looked for.
+    /// The flow's [`Flow::neighbour`], where the flow was looked for.
     pub(crate) neighbour: u32,
     /// Bits of [`netd_ebpf::flow::opener`], without the direction; policy may add to them.
     pub(crate) opener: u8,
