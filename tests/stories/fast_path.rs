@@ -28,7 +28,7 @@ fn came_the_long_way(lab: &Lab, net: &Network<'_>, container: &Container<'_>) ->
     host_end["stats64"]["tx"]["packets"].as_u64().expect("iproute2 prints counters")
 }
 
-/// The configuration is another one, for the so manieth time.
+/// Gives netd another configuration, and waits until its log says for the `count`th time that it was taken over.
 fn reloads_with(lab: &Lab, path: &str, count: usize) {
     lab.configures(path);
     lab.netd().signal(Signal::SIGHUP);
